@@ -1,0 +1,78 @@
+// Package redistest starts real servers for tests and fills them.
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is a running redis-server that listens on a unix socket and nowhere
+// else, keeps nothing on disk, and ends with the test.
+type Server struct {
+	PID    int
+	Socket string
+	*redis.Client
+	cmd *exec.Cmd
+}
+
+// Start runs a server with the given further arguments
+// ("--maxmemory-policy", "allkeys-lfu").
+func Start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "redistest") // short: a socket's path has 108 bytes
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	s := &Server{Socket: filepath.Join(dir, "s")}
+	s.cmd = command(tb, append([]string{"--port", "0", "--unixsocket", s.Socket, "--save", "",
+		"--dir", dir, "--logfile", filepath.Join(dir, "log")}, args...)...)
+	if err := s.cmd.Start(); err != nil {
+		tb.Fatalf("starting redis-server: %v", err)
+	}
+	s.PID = s.cmd.Process.Pid
+	s.Client = redis.NewClient(&redis.Options{Network: "unix", Addr: s.Socket, ReadTimeout: time.Minute})
+	tb.Cleanup(s.Stop)
+	if err := s.waitReady(tb.Context()); err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		tb.Fatalf("waiting for redis-server: %v\n%s", err, log)
+	}
+	return s
+}
+
+// Stop kills the server and waits for its end. It may be called twice.
+func (s *Server) Stop() {
+	s.Client.Close()
+	if s.cmd.ProcessState == nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	}
+}
+
+// waitReady returns once the server answers: there is nothing to wait on but
+// its socket, which it makes when it is ready.
+func (s *Server) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := s.Ping(ctx).Err()
+		if err == nil || errors.As(err, new(redis.Error)) {
+			return nil // an error reply, for want of a password, is an answer too
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no answer on %s: %w", s.Socket, err)
+		case <-tick.C:
+		}
+	}
+}
