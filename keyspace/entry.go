@@ -123,3 +123,6 @@ type Entry struct {
 func (e *Entry) LFU() (counter uint8, decremented uint16) {
 	return uint8(e.HeatBits), uint16(e.HeatBits >> 8)
 }
+
+// Kinds returns all kinds, in the order a request reads them.
+func Kinds() []Kind { return []Kind{Bucket, DictEntry, Key, Object, Value} }

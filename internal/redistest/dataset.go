@@ -3,14 +3,16 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Dataset is one key of every type in every encoding of Redis 7.0, and what
-// OBJECT ENCODING says of it. It expects DatasetArgs.
+// datasetEncodings are one key of every type in every encoding of Redis 7.0, and what
+// OBJECT ENCODING says of it.
 var datasetEncodings = map[string]string{
 	"string:int": "int", "string:shared-int": "int", "string:embstr": "embstr", "string:raw": "raw", "string:big": "raw",
 	"list:small": "quicklist", "list:nodes": "quicklist", "list:plain": "quicklist", "list:lzf": "quicklist",
@@ -23,8 +25,8 @@ var datasetEncodings = map[string]string{
 // DatasetArgs make small servers keep every encoding.
 var DatasetArgs = []string{"--list-compress-depth", "1", "--enable-debug-command", "yes"}
 
-// Elements is how many elements the larger values of the dataset have.
-const Elements = 3000
+// elements is how many elements the larger values of the dataset have.
+const elements = 3000
 
 // LoadDataset writes the dataset into the selected database and returns the
 // encoding of every key in it.
@@ -43,7 +45,7 @@ func LoadDataset(tb testing.TB, ctx context.Context, c redis.Cmdable) map[string
 	p.HSet(ctx, "hash:listpack", "field", "value", "f2", 12)
 	p.XAdd(ctx, &redis.XAddArgs{Stream: "stream:small", Values: []string{"k", "v"}})
 	p.XGroupCreateMkStream(ctx, "stream:groups", "g1", "0")
-	for i := range Elements {
+	for i := range elements {
 		p.RPush(ctx, "list:nodes", fmt.Sprintf("element-%d-%s", i, strings.Repeat("x", i%50)))
 		p.RPush(ctx, "list:lzf", fmt.Sprintf("%d%s", i, strings.Repeat("compressible", 20)))
 		p.SAdd(ctx, "set:hashtable", fmt.Sprintf("member-%d", i))
@@ -56,4 +58,45 @@ func LoadDataset(tb testing.TB, ctx context.Context, c redis.Cmdable) map[string
 		tb.Fatalf("loading the dataset: %v", err)
 	}
 	return datasetEncodings
+}
+
+// Elements reads a key over the wire and returns all strings in it, sorted
+// where the server keeps no order.
+func Elements(tb testing.TB, ctx context.Context, c redis.Cmdable, key string) []string {
+	tb.Helper()
+	var all []string
+	var err error
+	switch typ := c.Type(ctx, key).Val(); typ {
+	case "string":
+		var s string
+		s, err = c.Get(ctx, key).Result()
+		all = []string{s}
+	case "list":
+		all, err = c.LRange(ctx, key, 0, -1).Result()
+	case "set":
+		all, err = c.SMembers(ctx, key).Result()
+		slices.Sort(all)
+	case "zset":
+		all, err = c.ZRange(ctx, key, 0, -1).Result()
+	case "hash":
+		var fields map[string]string
+		fields, err = c.HGetAll(ctx, key).Result()
+		for _, f := range slices.Sorted(maps.Keys(fields)) {
+			all = append(all, f, fields[f])
+		}
+	case "stream":
+		var entries []redis.XMessage
+		entries, err = c.XRange(ctx, key, "-", "+").Result()
+		for _, e := range entries {
+			for _, f := range slices.Sorted(maps.Keys(e.Values)) {
+				all = append(all, f, fmt.Sprint(e.Values[f]))
+			}
+		}
+	default:
+		tb.Fatalf("key %q is of type %q", key, typ)
+	}
+	if err != nil {
+		tb.Fatalf("reading key %q: %v", key, err)
+	}
+	return all
 }

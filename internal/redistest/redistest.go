@@ -27,14 +27,19 @@ type Server struct {
 // ("--maxmemory-policy", "allkeys-lfu").
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	return start(tb, append([]string{"--save", ""}, args...)...)
+}
+
+func start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "redistest") // short: a socket's path has 108 bytes
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	s := &Server{Socket: filepath.Join(dir, "s")}
-	s.cmd = command(tb, append([]string{"--port", "0", "--unixsocket", s.Socket, "--save", "",
-		"--dir", dir, "--logfile", filepath.Join(dir, "log")}, args...)...)
+	s.cmd = command(tb, append(args, "--port", "0", "--unixsocket", s.Socket,
+		"--dir", dir, "--logfile", filepath.Join(dir, "log"))...)
 	if err := s.cmd.Start(); err != nil {
 		tb.Fatalf("starting redis-server: %v", err)
 	}
@@ -75,4 +80,10 @@ func (s *Server) waitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// StartSentinel runs a Sentinel with the given writable configuration file.
+func StartSentinel(tb testing.TB, conf string) *Server {
+	tb.Helper()
+	return start(tb, conf, "--sentinel")
 }
