@@ -96,7 +96,7 @@ func ParseBudget(s string) (Budget, error) {
 		}
 		return Budget{share: n / 100}, nil
 	}
-	digits := strings.TrimRight(text, "BKMGTiBkmgtb")
+	digits := strings.TrimRight(text, "BKMGTibkmgt")
 	unit, known := map[string]float64{"": 1, "b": 1,
 		"k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20,
 		"g": 1 << 30, "gib": 1 << 30, "t": 1 << 40, "tib": 1 << 40,

@@ -37,18 +37,18 @@ const KeySchema = "numa-agent/key/v1"
 
 // KindReport sums one kind of memory of a key.
 type KindReport struct {
-	Kind        keyspace.Kind `json:"kind"`
-	Extents     int           `json:"extents"`
-	Bytes       uint64        `json:"bytes"`
-	PagesByNode map[int]int   `json:"pages_by_node"`
+	Kind        string      `json:"kind"`
+	Extents     int         `json:"extents"`
+	Bytes       uint64      `json:"bytes"`
+	PagesByNode map[int]int `json:"pages_by_node"`
 }
 
 // ExtentReport is one address range and the node its first page is on.
 type ExtentReport struct {
-	Kind  keyspace.Kind `json:"kind"`
-	Addr  string        `json:"addr"`
-	Bytes uint32        `json:"bytes"`
-	Node  int           `json:"node"`
+	Kind  string `json:"kind"`
+	Addr  string `json:"addr"`
+	Bytes uint32 `json:"bytes"`
+	Node  int    `json:"node"`
 }
 
 // maxReportedExtents bounds how many extents a report lists.
@@ -129,10 +129,10 @@ func (a *Agent) locateExtents(r *KeyReport, extents []keyspace.Extent) error {
 		if len(r.Extents) == maxReportedExtents {
 			break
 		}
-		r.Extents = append(r.Extents, ExtentReport{Kind: x.Kind, Addr: fmt.Sprintf("%#x", x.Addr), Bytes: x.Len, Node: nodeOf(x.Addr >> shift)})
+		r.Extents = append(r.Extents, ExtentReport{Kind: x.Kind.String(), Addr: fmt.Sprintf("%#x", x.Addr), Bytes: x.Len, Node: nodeOf(x.Addr >> shift)})
 	}
 	for _, kind := range keyspace.Kinds() {
-		k := KindReport{Kind: kind, PagesByNode: make(map[int]int)}
+		k := KindReport{Kind: kind.String(), PagesByNode: make(map[int]int)}
 		seen := make(map[uint64]bool)
 		for _, x := range extents {
 			if x.Kind != kind {

@@ -3,7 +3,6 @@ package agent
 import (
 	"strconv"
 
-	"numa-agent/keyspace"
 	"numa-agent/mover"
 	"numa-agent/policy"
 	"numa-agent/sampler"
@@ -41,14 +40,14 @@ type TargetReport struct {
 
 // SampleReport is what was sampled.
 type SampleReport struct {
-	Source          string                      `json:"source"`
-	Policy          string                      `json:"policy"` // the server's maxmemory-policy
-	Keys            uint64                      `json:"keys"`
-	VanishedKeys    uint64                      `json:"vanished_keys"`
-	HotPages        int                         `json:"hot_pages"`
-	DurationSeconds float64                     `json:"duration_seconds"`
-	Anomalies       map[keyspace.Anomaly]uint64 `json:"anomalies,omitempty"`
-	Hottest         []KeyLine                   `json:"hottest"`
+	Source          string            `json:"source"`
+	Policy          string            `json:"policy"` // the server's maxmemory-policy
+	Keys            uint64            `json:"keys"`
+	VanishedKeys    uint64            `json:"vanished_keys"`
+	HotPages        int               `json:"hot_pages"`
+	DurationSeconds float64           `json:"duration_seconds"`
+	Anomalies       map[string]uint64 `json:"anomalies,omitempty"` // met in the server's memory, by kind
+	Hottest         []KeyLine         `json:"hottest"`
 }
 
 // KeyLine is one hot key.
@@ -128,7 +127,10 @@ func (r *Report) follow(earlier *Report) {
 
 func sampleReport(s *sampler.Sample, policy string) *SampleReport {
 	r := &SampleReport{Source: s.Source, Policy: policy, Keys: s.Keys, VanishedKeys: s.Vanished,
-		DurationSeconds: s.Duration.Seconds(), Anomalies: s.Anomalies, Hottest: make([]KeyLine, len(s.Hottest))}
+		DurationSeconds: s.Duration.Seconds(), Anomalies: make(map[string]uint64), Hottest: make([]KeyLine, len(s.Hottest))}
+	for anomaly, n := range s.Anomalies {
+		r.Anomalies[anomaly.String()] = n
+	}
 	for i, k := range s.Hottest {
 		r.Hottest[i] = KeyLine{DB: k.DB, Key: Printable(k.Key), Type: k.Type.String(), Encoding: k.Encoding.String(),
 			Rate: k.Rate, Hotness: sampler.Hotness(k.Rate)}

@@ -101,7 +101,7 @@ func (k *Keyspace) calibrate(ctx context.Context, exe io.ReaderAt, image imageMa
 	if err := k.findDatabases(ctx, r, words); err != nil {
 		return err
 	}
-	commands, err := k.findCommands(ctx, r, words)
+	commands, err := k.findCommands(r, words)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (k *Keyspace) isDatabase(r *reader, addr uint64) bool {
 }
 
 // findCommands finds the larger of server.commands and server.orig_commands.
-func (k *Keyspace) findCommands(ctx context.Context, r *reader, words map[uint64]uint64) (dict, error) {
+func (k *Keyspace) findCommands(r *reader, words map[uint64]uint64) (dict, error) {
 	var best dict
 	for _, p := range words {
 		d, err := decodeDict(r.win.at(p, dictSize), r.win.data)

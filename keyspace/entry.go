@@ -20,9 +20,6 @@ var kindNames = [numKinds]string{"bucket", "entry", "key", "object", "value"}
 
 func (k Kind) String() string { return name(kindNames[:], uint8(k)) }
 
-// MarshalText writes the name.
-func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
-
 // Type is the type of a key's value, numbered as the servers do
 // (Redis 7.0.15 src/server.h, OBJ_STRING and following).
 type Type uint8
@@ -43,9 +40,6 @@ var typeNames = [numTypes]string{"string", "list", "set", "zset", "hash", "modul
 
 // String is the name that the command TYPE answers with.
 func (t Type) String() string { return name(typeNames[:], uint8(t)) }
-
-// MarshalText writes the name.
-func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Encoding is how a value is stored, numbered as the servers do
 // (Redis 7.0.15 src/server.h, OBJ_ENCODING_RAW and following).
@@ -74,9 +68,6 @@ var encodingNames = [numEncodings]string{"raw", "int", "hashtable", "zipmap", "l
 
 // String is the name that the command OBJECT ENCODING answers with.
 func (e Encoding) String() string { return name(encodingNames[:], uint8(e)) }
-
-// MarshalText writes the name.
-func (e Encoding) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
 func name(names []string, i uint8) string {
 	if int(i) < len(names) {

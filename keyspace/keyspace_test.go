@@ -70,7 +70,7 @@ var debugObject = regexp.MustCompile(`Value at:(0x[0-9a-f]+) refcount:(\d+) enco
 // TestEveryEncoding holds a walk against what the server says of its keys.
 func TestEveryEncoding(t *testing.T) {
 	s := redistest.Start(t, append(redistest.DatasetArgs, "--maxmemory-policy", "allkeys-lfu")...)
-	encodings := redistest.LoadDataset(t, t.Context(), s)
+	encodings := redistest.LoadDataset(t.Context(), t, s)
 	k := attach(t, s)
 	g, stats := walk(t, k)
 	if len(stats.Anomalies) > 0 {
@@ -207,7 +207,7 @@ func TestKeysOfEveryLength(t *testing.T) {
 // binary integers, are not to be found as text.
 func TestValueBytes(t *testing.T) {
 	s := redistest.Start(t, "--list-compress-depth", "0")
-	encodings := redistest.LoadDataset(t, t.Context(), s)
+	encodings := redistest.LoadDataset(t.Context(), t, s)
 	k := attach(t, s)
 	for key := range encodings {
 		t.Run(key, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestValueBytes(t *testing.T) {
 					memory = append(memory, readMemory(t, s.PID, x)...)
 				}
 			}
-			for _, element := range redistest.Elements(t, t.Context(), s, key) {
+			for _, element := range redistest.Elements(t.Context(), t, s, key) {
 				if _, err := strconv.Atoi(element); err == nil {
 					continue
 				}

@@ -31,9 +31,6 @@ func (a Anomaly) String() string {
 	return "unknown(" + strconv.Itoa(int(a)) + ")"
 }
 
-// MarshalText writes the name.
-func (a Anomaly) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
-
 // Stats is what a walk or look-up did.
 type Stats struct {
 	Entries   uint64             // visited, each counted once

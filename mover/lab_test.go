@@ -1,3 +1,5 @@
+//go:build numalab
+
 package mover
 
 import (
@@ -10,9 +12,6 @@ import (
 // TestLabThereAndBack moves memory of this process to node 1 and back to
 // node 0 on a machine that has both.
 func TestLabThereAndBack(t *testing.T) {
-	if os.Getenv("NUMALAB") == "" {
-		t.Skip("runs in the lab: make test-lab")
-	}
 	const n = 4096
 	moves, memory := touchedPages(n, 0)
 	pages := make([]uint64, n)

@@ -446,9 +446,9 @@ func TestRunMeasuresCalls(t *testing.T) {
 		k, moves := fakeOn(12)
 		k.fail = func(move bool) error {
 			if move {
-				time.Sleep(time.Duration(k.moves) * time.Millisecond)
+				time.Sleep(time.Duration(k.moves) * time.Millisecond) //nolint:forbidigo // fake time: how long the call takes
 			} else {
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute) //nolint:forbidigo // fake time: how long the call takes
 			}
 			return nil
 		}
@@ -489,7 +489,7 @@ func TestRunCancelled(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tt.after)
 				defer cancel()
 				got, err := newMover(t, k, tt.cfg).Run(ctx, Target{PID: 7, Alive: alive}, moves, nil)
-				if err != context.DeadlineExceeded {
+				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Run: %v, want %v", err, context.DeadlineExceeded)
 				}
 				if got.Duration != tt.after {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -22,7 +21,7 @@ func (c *cli) print(value any, table func(*tables)) error {
 	}
 	t := &tables{w: tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)}
 	table(t)
-	return t.w.Flush()
+	return t.w.Flush() // tells of what failed in between too
 }
 
 // tables writes aligned columns.
@@ -39,8 +38,8 @@ func (t *tables) row(cells ...any) {
 
 // gap ends a table.
 func (t *tables) gap() {
-	t.w.Flush()
-	io.WriteString(t.w, "\n")
+	_ = t.w.Flush()
+	fmt.Fprintln(t.w)
 }
 
 // size writes bytes for people.

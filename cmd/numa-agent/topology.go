@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -49,7 +50,7 @@ func (c *cli) topologyCommand() *cobra.Command {
 		Short: "Show nodes, distances, CPUs and memory; with a target its threads and bytes by node",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := c.topology(cmd)
+			out, err := c.topology(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -58,7 +59,7 @@ func (c *cli) topologyCommand() *cobra.Command {
 	}
 }
 
-func (c *cli) topology(cmd *cobra.Command) (*topologyOutput, error) {
+func (c *cli) topology(ctx context.Context) (*topologyOutput, error) {
 	machine, err := c.sys.Machine()
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (c *cli) topology(cmd *cobra.Command) (*topologyOutput, error) {
 	for _, n := range machine.Nodes {
 		out.Nodes = append(out.Nodes, nodeOutput{ID: n.ID, CPUs: n.CPUs, MemTotalBytes: n.MemTotalBytes, MemFreeBytes: n.MemFreeBytes, Distances: n.Distances})
 	}
-	target, err := agent.Find(cmd.Context(), c.cfg, c.sys)
+	target, err := agent.Find(ctx, c.cfg, c.sys)
 	named := c.cfg.Addr != "" || c.cfg.PID != 0
 	if !named && errors.Is(err, agent.ErrTarget) {
 		return out, nil // nobody asked for one

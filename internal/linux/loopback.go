@@ -13,7 +13,7 @@ func LoopbackUp() error {
 	if err != nil {
 		return fmt.Errorf("bringing lo up: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	request, err := unix.NewIfreq("lo")
 	if err != nil {
 		return fmt.Errorf("bringing lo up: %w", err)

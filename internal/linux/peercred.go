@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -8,7 +9,9 @@ import (
 )
 
 // PeerPID returns the process at the other end of a unix socket: for a server,
-// the one that called listen (SO_PEERCRED, unix(7)).
+// the one that called listen (SO_PEERCRED, unix(7)). It is an error if that
+// process is not in this PID namespace: the kernel then says 0, which to other
+// calls means the caller.
 func PeerPID(conn *net.UnixConn) (int, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -23,6 +26,9 @@ func PeerPID(conn *net.UnixConn) (int, error) {
 	}
 	if credErr != nil {
 		return 0, fmt.Errorf("asking for the peer of a unix socket: %w", credErr)
+	}
+	if cred.Pid == 0 {
+		return 0, errors.New("asking for the peer of a unix socket: it runs in another PID namespace: run in the same one (in Kubernetes with shareProcessNamespace)")
 	}
 	return int(cred.Pid), nil
 }

@@ -30,7 +30,7 @@ const elements = 3000
 
 // LoadDataset writes the dataset into the selected database and returns the
 // encoding of every key in it.
-func LoadDataset(tb testing.TB, ctx context.Context, c redis.Cmdable) map[string]string {
+func LoadDataset(ctx context.Context, tb testing.TB, c redis.Cmdable) map[string]string {
 	tb.Helper()
 	p := c.Pipeline()
 	p.Set(ctx, "string:int", 123456789012, 0)
@@ -62,7 +62,7 @@ func LoadDataset(tb testing.TB, ctx context.Context, c redis.Cmdable) map[string
 
 // Elements reads a key over the wire and returns all strings in it, sorted
 // where the server keeps no order.
-func Elements(tb testing.TB, ctx context.Context, c redis.Cmdable, key string) []string {
+func Elements(ctx context.Context, tb testing.TB, c redis.Cmdable, key string) []string {
 	tb.Helper()
 	var all []string
 	var err error

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +32,24 @@ func Start(tb testing.TB, args ...string) *Server {
 	return start(tb, append([]string{"--save", ""}, args...)...)
 }
 
+// StartAs runs a server as another user, which takes root, listening on a
+// loopback port that this user can reach.
+func StartAs(tb testing.TB, uid, gid uint32, port int) *Server {
+	tb.Helper()
+	return launch(tb, func(cmd *exec.Cmd, dir string) {
+		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+			tb.Fatal(err)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+	}, "--save", "", "--port", strconv.Itoa(port))
+}
+
 func start(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	return launch(tb, func(*exec.Cmd, string) {}, append(args, "--port", "0")...)
+}
+
+func launch(tb testing.TB, prepare func(cmd *exec.Cmd, dir string), args ...string) *Server {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "redistest") // short: a socket's path has 108 bytes
 	if err != nil {
@@ -38,8 +57,9 @@ func start(tb testing.TB, args ...string) *Server {
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	s := &Server{Socket: filepath.Join(dir, "s")}
-	s.cmd = command(tb, append(args, "--port", "0", "--unixsocket", s.Socket,
+	s.cmd = command(tb, append(args, "--unixsocket", s.Socket,
 		"--dir", dir, "--logfile", filepath.Join(dir, "log"))...)
+	prepare(s.cmd, dir)
 	if err := s.cmd.Start(); err != nil {
 		tb.Fatalf("starting redis-server: %v", err)
 	}
@@ -55,7 +75,7 @@ func start(tb testing.TB, args ...string) *Server {
 
 // Stop kills the server and waits for its end. It may be called twice.
 func (s *Server) Stop() {
-	s.Client.Close()
+	s.Close()
 	if s.cmd.ProcessState == nil {
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
