@@ -237,7 +237,10 @@ func (a *Agent) identify(ctx context.Context) error {
 	}
 	a.target.Info = info
 	if a.process, err = a.sys.Process(a.target.PID); err != nil {
-		return targetError(fmt.Sprintf("looking at pid %d", a.target.PID), err)
+		return processError(fmt.Sprintf("looking at pid %d", a.target.PID), err)
+	}
+	if a.process.StartTicks != a.target.StartTicks {
+		return fmt.Errorf("%w: pid %d is another process by now: run again", ErrTarget, a.target.PID)
 	}
 	a.machine, err = a.sys.Machine() // free memory changes
 	return err
@@ -261,7 +264,7 @@ func (a *Agent) homeNode(ctx context.Context, report *TargetReport) (int, error)
 		}
 		threads, err := a.sys.Threads(a.target.PID, a.machine)
 		if err != nil {
-			return 0, targetError(fmt.Sprintf("looking at the threads of pid %d", a.target.PID), err)
+			return 0, processError(fmt.Sprintf("looking at the threads of pid %d", a.target.PID), err)
 		}
 		nodes = append(nodes, threads[0].Node)
 		pinned = a.machine.NodesOfCPUs(threads[0].AllowedCPUs)
@@ -328,7 +331,7 @@ func keyspaceError(err error) error {
 func (a *Agent) bytesByNode() (map[int]uint64, error) {
 	maps, err := a.sys.NumaMaps(a.target.PID)
 	if err != nil {
-		return nil, targetError(fmt.Sprintf("reading where the memory of pid %d lies", a.target.PID), err)
+		return nil, processError(fmt.Sprintf("reading where the memory of pid %d lies", a.target.PID), err)
 	}
 	resident := topology.BytesByNode(maps)
 	for _, n := range a.machine.Nodes {
@@ -346,7 +349,7 @@ func (a *Agent) pages(heat *sampler.PageHeat, shift uint8) ([]policy.Page, error
 	addrs, nodes := make([]uint64, 0, locateBatch), make([]int32, locateBatch)
 	locate := func() error {
 		if err := topology.PageNodes(a.target.PID, addrs, nodes[:len(addrs)]); err != nil {
-			return targetError("asking where pages lie", err)
+			return processError("asking where pages lie", err)
 		}
 		for i := range addrs {
 			pages[len(pages)-len(addrs)+i].Node = int16(nodes[i])

@@ -195,7 +195,7 @@ func inContainer() bool {
 func (d *Diagnosis) threads(sys topology.FS, t *Target, m topology.Machine) {
 	threads, err := sys.Threads(t.PID, m)
 	if err != nil {
-		d.fail("main thread", targetError(fmt.Sprintf("looking at the threads of pid %d", t.PID), err), "")
+		d.fail("main thread", processError(fmt.Sprintf("looking at the threads of pid %d", t.PID), err), "")
 		return
 	}
 	main := threads[0]

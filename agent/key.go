@@ -117,7 +117,7 @@ func (a *Agent) locateExtents(r *KeyReport, extents []keyspace.Extent) error {
 	}
 	nodes := make([]int32, len(pages))
 	if err := topology.PageNodes(a.target.PID, pages, nodes); err != nil {
-		return targetError("asking where pages lie", err)
+		return processError("asking where pages lie", err)
 	}
 	nodeOf := func(page uint64) int { return int(max(nodes[index[page]], -1)) }
 

@@ -89,7 +89,7 @@ func open(ctx context.Context, opts *redis.Options, sys topology.FS, pid int) (*
 // identify makes sure that process pid is a server, and the one that answers.
 func (t *Target) identify(ctx context.Context, sys topology.FS, pid int) (err error) {
 	if t.Process, err = sys.Process(pid); err != nil {
-		return targetError(fmt.Sprintf("looking at pid %d", pid), err)
+		return processError(fmt.Sprintf("looking at pid %d", pid), err)
 	}
 	if !t.IsServer() {
 		return notAServer(t.Process)
@@ -120,13 +120,22 @@ func (t *Target) Close() error {
 	return errors.Join(t.Client.Close(), t.pidfd.Close())
 }
 
-// targetError tells permission from the rest: a process that is gone or
-// unreadable is not a usable target.
-func targetError(doing string, err error) error {
+// connectError is for what fails before there is a target: all but a lack of
+// permission means that there is none.
+func connectError(doing string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrTarget, doing, err)
+}
+
+// processError is for what fails on a process: only its end means that there
+// is no target.
+func processError(doing string, err error) error {
+	if errors.Is(err, topology.ErrProcessGone) || errors.Is(err, topology.ErrNoNUMA) {
+		return fmt.Errorf("%w: %s: %w", ErrTarget, doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // onlyServer returns the pid of the one server that runs here.
@@ -204,7 +213,7 @@ func optionsOf(cfg Config, sys topology.FS, pid int) (*redis.Options, error) {
 	// Checked first, so that a wrong pid is called one.
 	p, err := sys.Process(pid)
 	if err != nil {
-		return nil, targetError(fmt.Sprintf("looking at pid %d", pid), err)
+		return nil, processError(fmt.Sprintf("looking at pid %d", pid), err)
 	}
 	if p.IsSentinel() {
 		return nil, fmt.Errorf("%w: pid %d is a Sentinel, which keeps no data", ErrTarget, pid)
@@ -214,7 +223,7 @@ func optionsOf(cfg Config, sys topology.FS, pid int) (*redis.Options, error) {
 	}
 	tcp, unix, err := sys.ListenAddrs(pid)
 	if err != nil {
-		return nil, targetError(fmt.Sprintf("finding where pid %d listens", pid), err)
+		return nil, processError(fmt.Sprintf("finding where pid %d listens", pid), err)
 	}
 	switch {
 	case len(unix) > 0:
@@ -239,12 +248,12 @@ func listenerOf(ctx context.Context, opts *redis.Options, sys topology.FS) (int,
 	if opts.Network == "unix" {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", opts.Addr)
 		if err != nil {
-			return 0, targetError(doing, err)
+			return 0, connectError(doing, err)
 		}
 		defer conn.Close()
 		pid, err := topology.PeerPID(conn.(*net.UnixConn))
 		if err != nil {
-			return 0, targetError(doing, err)
+			return 0, connectError(doing, err)
 		}
 		return pid, nil
 	}
@@ -258,7 +267,7 @@ func listenerOf(ctx context.Context, opts *redis.Options, sys topology.FS) (int,
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return 0, targetError(doing, err)
+		return 0, connectError(doing, err)
 	}
 	err = topology.ErrNoListener
 	for _, ip := range ips {
@@ -270,7 +279,7 @@ func listenerOf(ctx context.Context, opts *redis.Options, sys topology.FS) (int,
 			return pid, nil
 		}
 	}
-	return 0, targetError(doing, err)
+	return 0, connectError(doing, err)
 }
 
 // isLocal reports whether ip is an address of this network namespace.

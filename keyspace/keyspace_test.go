@@ -69,7 +69,7 @@ var debugObject = regexp.MustCompile(`Value at:(0x[0-9a-f]+) refcount:(\d+) enco
 
 // TestEveryEncoding holds a walk against what the server says of its keys.
 func TestEveryEncoding(t *testing.T) {
-	s := redistest.Start(t, append(redistest.DatasetArgs, "--maxmemory-policy", "allkeys-lfu")...)
+	s := redistest.Start(t, append(redistest.DatasetArgs, "--maxmemory-policy", "allkeys-lfu", "--lfu-decay-time", "0")...)
 	encodings := redistest.LoadDataset(t.Context(), t, s)
 	k := attach(t, s)
 	g, stats := walk(t, k)

@@ -119,7 +119,7 @@ func (k *fakeKernel) move(pages []uint64, nodes, status []int32) (int, error) {
 			return 0, linux.EACCES
 		}
 		p, ok := k.pages[addr]
-		st := int32(0)
+		var st int32
 		switch {
 		case !ok:
 			st = -int32(linux.EFAULT)

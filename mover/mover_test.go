@@ -137,7 +137,7 @@ func TestRun(t *testing.T) {
 		},
 		{
 			name: "statuses that an errno makes stale",
-			arrange: func(k *fakeKernel, moves []Move) {
+			arrange: func(k *fakeKernel, _ []Move) {
 				k.stale = true
 				k.room[1] = 0
 			},

@@ -10,7 +10,9 @@ import (
 )
 
 var (
-	// ErrProcessGone is returned for a process that does not exist (any more).
+	// ErrProcessGone is returned for a process that does not exist (any more),
+	// which is also how one that /proc hides looks (proc(5), hidepid). A zombie
+	// counts as gone: its memory is.
 	ErrProcessGone = errors.New("process is gone")
 	// ErrNoNUMA is returned where the kernel is built without NUMA support and
 	// so does not tell where memory lies.

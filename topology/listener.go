@@ -57,34 +57,38 @@ func (f FS) listeners(pid int) ([]listener, error) {
 
 // ListenerPID returns the process that listens on a TCP address of this
 // network namespace. The error is ErrNoListener when nobody does, and
-// fs.ErrPermission when the process may not be seen. Where forked children
-// hold the socket too, it is the oldest of them.
+// fs.ErrPermission when the process may be one whose open files may not be
+// read. Where forked children hold the socket too, it is the oldest of them.
 func (f FS) ListenerPID(addr netip.AddrPort) (int, error) {
-	sockets, err := f.listeners(0)
+	pid, err := f.listenerPID(netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port()))
 	if err != nil {
 		return 0, fmt.Errorf("finding who listens on %v: %w", addr, err)
-	}
-	// The address itself goes before the wildcard, as it does for the kernel.
-	i := slices.IndexFunc(sockets, func(l listener) bool { return l.addr == addr })
-	if i < 0 {
-		i = slices.IndexFunc(sockets, func(l listener) bool { return l.addr.Port() == addr.Port() && l.addr.Addr().IsUnspecified() })
-	}
-	if i < 0 {
-		return 0, fmt.Errorf("finding who listens on %v: %w", addr, ErrNoListener)
-	}
-	pid, err := f.socketOwner(sockets[i].inode)
-	if err != nil {
-		return 0, fmt.Errorf("finding who listens on %v: %w", addr, err)
-	}
-	if pid == 0 {
-		return 0, fmt.Errorf("finding who listens on %v: a process of uid %d whose open files may not be read: run as that user, or with CAP_SYS_PTRACE: %w",
-			addr, sockets[i].uid, fs.ErrPermission)
 	}
 	return pid, nil
 }
 
-// socketOwner returns the oldest process that has the socket open, or 0.
-func (f FS) socketOwner(inode uint64) (int, error) {
+func (f FS) listenerPID(addr netip.AddrPort) (int, error) {
+	sockets, err := f.listeners(0)
+	if err != nil {
+		return 0, err
+	}
+	// The kernel's order: the address itself, its family's wildcard, and for
+	// IPv4 that of IPv6, whose sockets take both unless told not to (ipv6(7)).
+	ips := []netip.Addr{addr.Addr(), netip.IPv6Unspecified()}
+	if addr.Addr().Is4() {
+		ips = slices.Insert(ips, 1, netip.IPv4Unspecified())
+	}
+	for _, ip := range ips {
+		i := slices.IndexFunc(sockets, func(l listener) bool { return l.addr == netip.AddrPortFrom(ip, addr.Port()) })
+		if i >= 0 {
+			return f.socketOwner(sockets[i])
+		}
+	}
+	return 0, ErrNoListener
+}
+
+// socketOwner returns the oldest process that has the socket open.
+func (f FS) socketOwner(l listener) (int, error) {
 	mount, err := procfs.NewFS(f.proc)
 	if err != nil {
 		return 0, err
@@ -93,19 +97,42 @@ func (f FS) socketOwner(inode uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	link := fmt.Sprintf("socket:[%d]", inode)
-	owner, oldest := 0, uint64(0)
+	owner, oldest, denied := 0, uint64(0), false
 	for _, p := range procs {
-		targets, err := p.FileDescriptorTargets()
-		if err != nil || !slices.Contains(targets, link) {
-			continue // gone or not ours to see: then it is not found
+		targets, err := openFiles(p)
+		denied = denied || errors.Is(err, fs.ErrPermission)
+		if err != nil || !slices.Contains(targets, socketLink(l.inode)) {
+			continue
 		}
 		stat, err := p.Stat()
 		if err == nil && (owner == 0 || stat.Starttime < oldest) {
 			owner, oldest = p.PID, stat.Starttime
 		}
 	}
-	return owner, nil
+	switch {
+	case owner != 0:
+		return owner, nil
+	case denied:
+		return 0, fmt.Errorf("a process of uid %d whose open files may not be read: run as that user and group, or with CAP_SYS_PTRACE: %w", l.uid, fs.ErrPermission)
+	}
+	return 0, fmt.Errorf("a process of uid %d that /proc does not show: run in its PID namespace (in Kubernetes with shareProcessNamespace) and without hidepid", l.uid)
+}
+
+// socketLink is what a file descriptor of the socket links to (proc(5), fd).
+func socketLink(inode uint64) string { return fmt.Sprintf("socket:[%d]", inode) }
+
+// openFiles returns what the file descriptors of a process link to. Of a
+// process of our own user the folder can be listed where its links may not be
+// read, as when its group differs; procfs leaves those empty.
+func openFiles(p procfs.Proc) ([]string, error) {
+	targets, err := p.FileDescriptorTargets()
+	if err != nil {
+		return nil, err
+	}
+	if len(targets) > 0 && !slices.ContainsFunc(targets, func(t string) bool { return t != "" }) {
+		return nil, fmt.Errorf("open files of pid %d: %w", p.PID, fs.ErrPermission)
+	}
+	return targets, nil
 }
 
 // ListenAddrs returns the addresses that process pid listens on: TCP in its
@@ -115,11 +142,14 @@ func (f FS) ListenAddrs(pid int) (tcp []netip.AddrPort, unix []string, err error
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, processError(err))
 	}
-	targets, err := proc.FileDescriptorTargets()
+	targets, err := openFiles(proc)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: run as its user and group, or with CAP_SYS_PTRACE", err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, processError(err))
 	}
-	holds := func(inode uint64) bool { return slices.Contains(targets, fmt.Sprintf("socket:[%d]", inode)) }
+	holds := func(inode uint64) bool { return slices.Contains(targets, socketLink(inode)) }
 	sockets, err := f.listeners(pid)
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, err)
@@ -135,7 +165,7 @@ func (f FS) ListenAddrs(pid int) (tcp []netip.AddrPort, unix []string, err error
 	}
 	sums, err := mount.NetUNIX()
 	if err != nil {
-		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, err)
+		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, processError(err))
 	}
 	for _, l := range sums.Rows {
 		// Listening sockets accept connections (__SO_ACCEPTCON); abstract ones

@@ -15,23 +15,23 @@ import (
 // resident pages lie.
 type NumaMapping struct {
 	Start  uint64 // address of its first byte
-	Policy string // memory policy, such as "default" or "bind:0-1"
+	Policy string // memory policy, such as "default" or "bind:0-1"; the kernel cuts it at 63 bytes
 	File   string // the file it maps, unescaped, if any
 	Heap   bool
 	Stack  bool
 	Huge   bool // of hugetlbfs
 
-	// In pages of PageSize.
+	// In pages of PageSize; 0 where the kernel leaves a count out.
 	Anon        uint64
 	Dirty       uint64
-	Mapped      uint64 // where it is not the sum of Anon and Dirty pages
-	MapMax      uint64 // most mappings that one of its pages has
+	Mapped      uint64 // all resident pages; left out where all are anonymous or all are dirty
+	MapMax      uint64 // most mappings that one of its pages has; left out below 2
 	SwapCache   uint64
-	Active      uint64
+	Active      uint64 // left out where all are active
 	Writeback   uint64
 	PagesByNode map[int]uint64
 
-	PageSize uint64 // bytes; what the kernel counts in, 4096 also for transparent huge pages
+	PageSize uint64 // bytes; transparent huge pages are counted in base pages; 0 where nothing is resident
 }
 
 // NumaMaps reads /proc/PID/numa_maps (Documentation/admin-guide/mm,
@@ -49,6 +49,9 @@ func (f FS) NumaMaps(pid int) ([]NumaMapping, error) {
 	}
 	defer file.Close()
 	maps, err := parseNumaMaps(file)
+	if err == nil && len(maps) == 0 {
+		err = ErrProcessGone // a zombie: every address space has mappings
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading numa_maps of pid %d: %w", pid, processError(err))
 	}
@@ -99,6 +102,9 @@ func parseNumaMapping(line string) (NumaMapping, error) {
 		if err := m.parseField(field); err != nil {
 			return NumaMapping{}, fmt.Errorf("field %.40q: %w", field, err)
 		}
+	}
+	if len(m.PagesByNode) > 0 && m.PageSize == 0 {
+		return NumaMapping{}, errors.New("pages without a page size")
 	}
 	return m, nil
 }
@@ -161,23 +167,14 @@ func (m *NumaMapping) parseField(field string) error {
 // than 2^46.
 func parsePages(s string) (uint64, error) { return strconv.ParseUint(s, 10, 46) }
 
-// unescape undoes seq_path's octal escapes of space, tab, newline, \ and #.
+// unescape undoes the octal escapes of newline, tab, blank and = in a path.
+// Others are part of the name: the kernel does not escape \ itself
+// (fs/proc/task_mmu.c, show_numa_map; fs/seq_file.c, mangle_path).
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return strings.NewReplacer(`\012`, "\n", `\011`, "\t", `\040`, " ", `\075`, "=").Replace(s)
 }
 
 // BytesByNode sums the resident memory of mappings by node.

@@ -52,6 +52,9 @@ func (f FS) readProcess(pid int) (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
+	if stat.State == "Z" || stat.State == "X" {
+		return Process{}, ErrProcessGone // ended, but its parent has not asked for the result
+	}
 	p := Process{PID: pid, PPID: stat.PPID, StartTicks: stat.Starttime, Comm: stat.Comm}
 	if p.Cmdline, err = proc.CmdLine(); err != nil {
 		return Process{}, err
@@ -75,10 +78,15 @@ func (f FS) procfs(pid int) (procfs.Proc, error) {
 	return mount.Proc(pid)
 }
 
+// maxStatusLine bounds a line: the longest lists the groups of a process, at
+// most 65536 of eleven bytes (NGROUPS_MAX).
+const maxStatusLine = 1 << 20
+
 // parseStatus reads the fields of /proc/PID/status that procfs does not
 // parse, or not as sets.
 func parseStatus(r io.Reader, p *Process) error {
 	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxStatusLine)
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), ":")
 		if !ok {
@@ -128,19 +136,23 @@ func parseIDs(s string) (IDs, error) {
 // name of its executable or main thread. Distributions link redis-server and
 // redis-check-rdb to one file, so the thread's name counts too.
 func (p Process) IsServer() bool {
-	exe := filepath.Base(strings.TrimSuffix(p.Exe, " (deleted)"))
-	return slices.ContainsFunc([]string{"redis-server", "valkey-server"}, func(name string) bool {
-		return exe == name || p.Comm == name
-	}) || p.IsSentinel()
+	return p.isProgram("redis-server", "valkey-server", "redis-sentinel", "valkey-sentinel")
 }
 
 // IsSentinel reports whether the process is a Sentinel, which is the server's
-// program in another mode and says so in its title or arguments.
+// program in another mode and says so in its name, title or arguments.
 func (p Process) IsSentinel() bool {
-	return p.Comm == "redis-sentinel" || p.Comm == "valkey-sentinel" ||
-		slices.ContainsFunc(p.Cmdline, func(arg string) bool {
+	return p.isProgram("redis-sentinel", "valkey-sentinel") ||
+		p.IsServer() && slices.ContainsFunc(p.Cmdline, func(arg string) bool {
 			return arg == "--sentinel" || strings.Contains(arg, "[sentinel]")
 		})
+}
+
+// isProgram reports whether the executable, also one that was replaced since,
+// or the main thread has one of names.
+func (p Process) isProgram(names ...string) bool {
+	exe := filepath.Base(strings.TrimSuffix(p.Exe, " (deleted)"))
+	return slices.Contains(names, exe) || slices.Contains(names, p.Comm)
 }
 
 // Thread is one thread of a process.

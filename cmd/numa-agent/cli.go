@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -31,11 +32,33 @@ func newCLI(getenv func(string) string, stdout, stderr io.Writer) *cli {
 	return &cli{getenv: getenv, stdout: stdout, stderr: stderr, sys: topology.DefaultFS(), cfg: agent.DefaultConfig()}
 }
 
+// run executes one command line and returns the exit code.
+func (c *cli) run(ctx context.Context, args []string) int {
+	root := c.command()
+	root.SetArgs(args)
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !isSilent(err) {
+		fmt.Fprintf(c.stderr, "numa-agent: %v\n", err)
+	}
+	return exitCode(err)
+}
+
 const rootHelp = `numa-agent brings the hot memory of a running Redis or Valkey to the NUMA node
 of the thread that reads it. The server is not patched, restarted or
 reconfigured.
 
-The target is --redis.addr, or --pid, or the one server that runs here.`
+The target is --redis.addr, or --pid, or the one server that runs here.
+
+Exit codes:
+  0  done, or nothing to do
+  1  error
+  2  wrong flags or settings
+  3  partial: some planned pages were not moved, or a share was not reached
+  4  permission is missing
+  5  the target is missing, went away, or is not supported
+  6  plan --exit-code: there are pages to move`
 
 func (c *cli) command() *cobra.Command {
 	root := &cobra.Command{

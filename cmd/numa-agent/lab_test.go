@@ -247,6 +247,26 @@ func TestLabBudget(t *testing.T) {
 	cmdline(t, nil, "plan", "--pid", pid(s), "--exit-code").check(t, exitPending)
 }
 
+// TestLabSaving: while a child of the server shares its pages, none moves.
+func TestLabSaving(t *testing.T) {
+	s := farServer(t, "--maxmemory-policy", "allkeys-lfu", "--rdb-key-save-delay", "200000")
+	keys := redistest.LoadDataset(t.Context(), t, s)
+	goHome(t, s)
+	if err := s.BgSave(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := cmdline(t, nil, "rebalance", "--pid", pid(s), "--budget", "all", "-o", "json", "--log-level", "info", "--log-format", "json")
+	if r.code != exitOK || !strings.Contains(r.stderr, "waiting for the server's child process to end") {
+		t.Errorf("exit code %d, stderr %s", r.code, r.stderr)
+	}
+	if got := report(t, r); got.Result.MovedPages == 0 || len(got.Result.FailedPages) > 0 {
+		t.Errorf("%+v", got.Result)
+	}
+	if info := s.Info(t.Context(), "persistence").Val(); !strings.Contains(info, "rdb_last_bgsave_status:ok") || !strings.Contains(info, "rdb_bgsave_in_progress:0") {
+		t.Errorf("the save of %d keys was harmed: %s", len(keys), info)
+	}
+}
+
 // TestLabEmpty: no keys, no moves, no error.
 func TestLabEmpty(t *testing.T) {
 	s := farServer(t)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"numa-agent/internal/redistest"
+	"numa-agent/topology"
 )
 
 // result is what one run of the command line did.
@@ -25,7 +26,7 @@ type result struct {
 func cmdline(t *testing.T, env map[string]string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), args, func(name string) string { return env[name] }, &stdout, &stderr)
+	code := newCLI(func(name string) string { return env[name] }, &stdout, &stderr).run(t.Context(), args)
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -118,7 +119,7 @@ func TestNoTarget(t *testing.T) {
 	}
 }
 
-// TestProxy: something that is not the server listens at the address.
+// TestNotTheServer: something that is not the server listens at the address.
 func TestNotTheServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -213,6 +214,60 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
 		}
 	}
+}
+
+// TestCorruptNumaMaps shows the program a /proc in which one line of the
+// server's numa_maps is not what a kernel writes.
+func TestCorruptNumaMaps(t *testing.T) {
+	s := redistest.Start(t)
+	proc := t.TempDir()
+	mirror := func(from, to, but string) {
+		entries, err := os.ReadDir(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Name() == but {
+				continue
+			}
+			if err := os.Symlink(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mirror("/proc", proc, pid(s))
+	dir := filepath.Join(proc, pid(s))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mirror(filepath.Join("/proc", pid(s)), dir, "numa_maps")
+	if err := os.WriteFile(filepath.Join(dir, "numa_maps"), []byte("7f0000000000 default anon=1 N0=1 kernelpagesize_kB=4\n7f0000001000 default anon=many\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cli := newCLI(func(string) string { return "" }, &stdout, &stderr)
+	cli.sys = topology.NewFS(proc, "/sys")
+	code := cli.run(t.Context(), []string{"topology", "--pid", pid(s)})
+	result{code, stdout.String(), stderr.String()}.check(t, exitError, "numa_maps of pid "+pid(s), "line 2", "anon=many")
+}
+
+// TestProgress: there is a bar on a terminal, and nothing elsewhere.
+func TestProgress(t *testing.T) {
+	if progress, _ := progressOn(new(bytes.Buffer)); progress != nil {
+		t.Error("a bar where no terminal is")
+	}
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	progress, done := progressOn(terminal)
+	if progress == nil {
+		t.Fatal("no bar on a terminal")
+	}
+	progress(1, 10)
+	progress(10, 10)
+	done()
 }
 
 // TestStoppedServer: the server goes away between finding and working.

@@ -79,7 +79,7 @@ func (c *cli) topology(ctx context.Context) (*topologyOutput, error) {
 	defer target.Close()
 	maps, err := c.sys.NumaMaps(target.PID)
 	if err != nil && !errors.Is(err, topology.ErrNoNUMA) {
-		return nil, err
+		return nil, fmt.Errorf("finding where the server's memory lies: %w", err)
 	}
 	threads, err := c.sys.Threads(target.PID, machine)
 	if err != nil {
