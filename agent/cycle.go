@@ -242,8 +242,22 @@ func (a *Agent) identify(ctx context.Context) error {
 	if a.process.StartTicks != a.target.StartTicks {
 		return fmt.Errorf("%w: pid %d is another process by now: run again", ErrTarget, a.target.PID)
 	}
-	a.machine, err = a.sys.Machine() // free memory changes
-	return err
+	if a.machine, err = a.sys.Machine(); err != nil { // free memory changes
+		return fmt.Errorf("reading the machine's topology: %w", err)
+	}
+	if a.process.AllowedNodes.Len() == 0 { // a kernel without cpusets allows all
+		a.process.AllowedNodes = a.nodes()
+	}
+	return nil
+}
+
+// nodes are all nodes of the machine.
+func (a *Agent) nodes() topology.IDSet {
+	ids := make([]int, len(a.machine.Nodes))
+	for i, n := range a.machine.Nodes {
+		ids[i] = n.ID
+	}
+	return topology.NewIDSet(ids...)
 }
 
 // How the main thread is watched before its node is called home.
@@ -286,11 +300,7 @@ func (a *Agent) homeNode(ctx context.Context, report *TargetReport) (int, error)
 // have memory on.
 func (a *Agent) checkNode(node int) error {
 	if !a.machine.HasNode(node) {
-		ids := make([]int, len(a.machine.Nodes))
-		for i, n := range a.machine.Nodes {
-			ids[i] = n.ID
-		}
-		return fmt.Errorf("%w: node %d does not exist, nodes here: %v", ErrUsage, node, topology.NewIDSet(ids...))
+		return fmt.Errorf("%w: node %d does not exist, nodes here: %v", ErrUsage, node, a.nodes())
 	}
 	if !a.process.AllowedNodes.Contains(node) {
 		return fmt.Errorf("%w: the target may not have memory on node %d, its cpuset allows nodes %v (cpuset.cpus and cpuset.mems are set where its container or service is)",
