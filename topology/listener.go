@@ -1,12 +1,17 @@
 package topology
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/procfs"
 
@@ -159,26 +164,41 @@ func (f FS) ListenAddrs(pid int) (tcp []netip.AddrPort, unix []string, err error
 			tcp = append(tcp, l.addr)
 		}
 	}
-	mount, err := procfs.NewFS(f.procPath(pid))
+	file, err := os.Open(f.procPath(pid, "net/unix"))
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, processError(err))
 	}
-	sums, err := mount.NetUNIX()
+	defer file.Close()
+	unix, err = unixPaths(file, holds)
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding where pid %d listens: %w", pid, processError(err))
-	}
-	for _, l := range sums.Rows {
-		// Listening sockets accept connections (__SO_ACCEPTCON); abstract ones
-		// begin with @.
-		if l.Flags&acceptsConnections != 0 && l.Path != "" && l.Path[0] == '/' && holds(l.Inode) {
-			unix = append(unix, l.Path)
-		}
 	}
 	return tcp, unix, nil
 }
 
-// acceptsConnections is __SO_ACCEPTCON (include/uapi/linux/net.h).
-const acceptsConnections = 1 << 16
+// unixListener matches a listening socket with a path in /proc/net/unix: its
+// flags are __SO_ACCEPTCON (net/unix/af_unix.c, unix_seq_show;
+// include/uapi/linux/net.h), then come its inode and its path.
+var unixListener = regexp.MustCompile(`^\S+: \S+ \S+ 00010000 \S+ \S+ +(\d+) (/.*)$`)
+
+// unixPaths returns the paths of the listening sockets whose inodes are held.
+// Any process may give its socket a name with blanks and newlines, which the
+// kernel does not escape, so lines that make no sense are skipped, and who
+// really listens on a path is for PeerPID to say.
+func unixPaths(r io.Reader, holds func(inode uint64) bool) ([]string, error) {
+	var paths []string
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		match := unixListener.FindStringSubmatch(lines.Text())
+		if match == nil {
+			continue
+		}
+		if inode, err := strconv.ParseUint(match[1], 10, 64); err == nil && holds(inode) {
+			paths = append(paths, match[2])
+		}
+	}
+	return paths, lines.Err()
+}
 
 // PeerPID returns the process that listens at the other end of a connection.
 func PeerPID(conn *net.UnixConn) (int, error) { return linux.PeerPID(conn) }

@@ -167,6 +167,7 @@ func TestServers(t *testing.T) {
 	if err := s.BgSave(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
+	defer s.FlushAll(t.Context()) // ends the child, which would outlive its parent
 	servers, err := DefaultFS().Servers()
 	if err != nil {
 		t.Fatal(err)
