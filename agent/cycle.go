@@ -137,6 +137,9 @@ func failed(r mover.Result) error {
 }
 
 func moveFailure(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w: interrupted", ErrPartial)
+	}
 	if errors.Is(err, topology.ErrProcessGone) {
 		return fmt.Errorf("%w: the server ended while its pages moved: %w", ErrTarget, err)
 	}

@@ -241,7 +241,8 @@ func (r *reader) sample(ctx context.Context, t table) ([]found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.names(ctx, entries, func(*found) bool { return true })
+	named, _, err := r.names(ctx, entries, func(*found) bool { return true })
+	return named, err
 }
 
 // findSeed looks at every offset of the program's data for the 16 bytes under

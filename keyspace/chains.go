@@ -9,9 +9,16 @@ import (
 // (dict_force_resize_ratio, src/dict.c) a longer chain is a loop.
 const maxChain = 128
 
+// maxLoad bounds the entries of many buckets together, likewise: beyond it the
+// table is not one.
+const maxLoad = 16
+
 // maxKeyLen bounds the keys that are read, in bytes. The entry of a longer
 // key is counted as KeyTooLong.
 const maxKeyLen = maxRead
+
+// maxNames bounds the keys that are held at a time, in bytes.
+const maxNames = 16 << 20
 
 // entrySize is what every dictEntry starts with: key, value, next
 // (Redis 7.0.15 src/dict.h, struct dictEntry).
@@ -40,6 +47,7 @@ func (r *reader) chains(ctx context.Context, t table, buckets iter.Seq[uint64]) 
 	}
 	type link struct{ bucket, ptr uint64 }
 	var heads []link
+	read := 0
 	follow := func(bucket, ptr uint64) {
 		switch {
 		case ptr == 0:
@@ -50,6 +58,7 @@ func (r *reader) chains(ctx context.Context, t table, buckets iter.Seq[uint64]) 
 		}
 	}
 	for b := range buckets {
+		read++
 		if slot := r.win.at(t.addr+8*b, 8); slot != nil {
 			follow(b, u64(slot))
 		} else {
@@ -58,7 +67,7 @@ func (r *reader) chains(ctx context.Context, t table, buckets iter.Seq[uint64]) 
 	}
 	var all []found
 	for depth := 0; len(heads) > 0; depth++ {
-		if depth == maxChain {
+		if depth == maxChain || len(all)+len(heads) > maxLoad*read+maxChain {
 			r.stats.add(ChainTooLong, len(heads))
 			break
 		}
@@ -85,19 +94,21 @@ func (r *reader) chains(ctx context.Context, t table, buckets iter.Seq[uint64]) 
 	return all, nil
 }
 
-// names reads the key of every entry and keeps the entries whose key is a
-// sound string that accept takes.
-func (r *reader) names(ctx context.Context, entries []found, accept func(*found) bool) ([]found, error) {
+// names reads the keys of entries and keeps those whose key is a sound string
+// that accept takes. It stops when it holds maxNames bytes of keys, and returns
+// the entries it did not come to.
+func (r *reader) names(ctx context.Context, entries []found, accept func(*found) bool) (named, rest []found, err error) {
 	const usual = 64 // bytes read at once; longer keys take a second round
 	r.win.reset()
 	for i := range entries {
 		wantSDS(r.win, entries[i].keyPtr, usual)
 	}
 	if err := r.win.fetch(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	sound := entries[:0]
-	for _, f := range entries {
+	sound := make([]found, 0, len(entries))
+	for held := uint64(0); len(entries) > 0 && held < maxNames; entries = entries[1:] {
+		f := entries[0]
 		var ok bool
 		if f.key, ok = decodeSDS(r.win, f.keyPtr); !ok {
 			r.stats.count(BadKey)
@@ -108,14 +119,15 @@ func (r *reader) names(ctx context.Context, entries []found, accept func(*found)
 			continue
 		}
 		r.win.want(f.key.text, f.key.len+1)
+		held += f.key.len
 		sound = append(sound, f)
 	}
 	if err := r.win.fetch(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	entries, sound = sound, sound[:0]
+	named = sound[:0]
 	r.arena = r.arena[:0]
-	for _, f := range entries {
+	for _, f := range sound {
 		text := r.win.at(f.key.text, f.key.len+1)
 		if text == nil || text[f.key.len] != 0 {
 			r.stats.count(BadKey)
@@ -126,10 +138,10 @@ func (r *reader) names(ctx context.Context, entries []found, accept func(*found)
 		r.arena = append(r.arena, text[:f.key.len]...)
 		f.name = r.arena[start:len(r.arena):len(r.arena)]
 		if accept(&f) {
-			sound = append(sound, f)
+			named = append(named, f)
 		}
 	}
-	return sound, nil
+	return named, entries, nil
 }
 
 // objects reads the object header of every entry and keeps the entries that

@@ -94,9 +94,11 @@ type Entry struct {
 	Key      []byte // valid only during the visit
 	Type     Type
 	Encoding Encoding
-	// HeatBits are the 24 bits of the object header that eviction uses: under
-	// an LFU policy see LFU, else the LRU clock, in seconds modulo 2^24, of
-	// the last access (Redis 7.0.15 src/server.h, struct redisObject).
+	// HeatBits are the 24 bits of the object header that eviction uses. Under
+	// an LFU policy the low 8 are the logarithmic access counter, not decayed
+	// since the last access, and the high 16 the minute of that access, modulo
+	// 2^16. Else they are the LRU clock at the last access, in seconds modulo
+	// 2^24 (Redis 7.0.15 src/server.h, struct redisObject; src/evict.c).
 	HeatBits uint32
 	// Extents are this part's extents; valid only during the visit.
 	Extents []Extent
@@ -106,13 +108,6 @@ type Entry struct {
 	// Incomplete says that the value changed while it was read, or did not
 	// make sense, so some of its extents are missing.
 	Incomplete bool
-}
-
-// LFU splits HeatBits as servers with an LFU policy do (Redis 7.0.15
-// src/evict.c): the logarithmic access counter, not decayed since then, and
-// the Unix time in minutes, modulo 2^16, of its last decrement.
-func (e *Entry) LFU() (counter uint8, decremented uint16) {
-	return uint8(e.HeatBits), uint16(e.HeatBits >> 8)
 }
 
 // Kinds returns all kinds, in the order a request reads them.

@@ -2,6 +2,7 @@ package keyspace
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 	"time"
 )
@@ -56,9 +57,17 @@ func (b *builder) words(words ...uint64) uint64 {
 
 // sds returns the address of the text.
 func (b *builder) sds(s string) uint64 {
-	addr := b.alloc(4 + len(s))
-	copy(b.m[addr-imageBase:], append([]byte{byte(len(s)), byte(len(s)), 1}, s...))
-	return addr + 3
+	if len(s) < 256 {
+		addr := b.alloc(4 + len(s))
+		copy(b.m[addr-imageBase:], append([]byte{byte(len(s)), byte(len(s)), 1}, s...))
+		return addr + 3
+	}
+	addr := b.alloc(10 + len(s))
+	binary.LittleEndian.PutUint32(b.m[addr-imageBase:], uint32(len(s)))
+	binary.LittleEndian.PutUint32(b.m[addr-imageBase+4:], uint32(len(s)))
+	b.m[addr-imageBase+8] = 3
+	copy(b.m[addr-imageBase+9:], s)
+	return addr + 9
 }
 
 func (b *builder) object(t Type, e Encoding, ptr uint64) uint64 {
@@ -124,6 +133,35 @@ func TestEveryStructure(t *testing.T) {
 		if visited[key] < least {
 			t.Errorf("key %q has %d extents, want at least %d", key, visited[key], least)
 		}
+	}
+}
+
+// TestManyLongKeys: keys are held a few at a time, however long they are.
+func TestManyLongKeys(t *testing.T) {
+	b := &builder{}
+	db := b.words(0, 0)
+	entries := map[string]uint64{}
+	for i := range 40 {
+		key := strings.Repeat(string(rune('0'+i)), maxKeyLen-10)
+		entries[key] = b.object(String, Int, 0)
+	}
+	main := b.dict(entries)
+	binary.LittleEndian.PutUint64(b.m[db-imageBase:], main)
+	longest, visited := 0, 0
+	k := b.m.keyspace()
+	r, err := k.newReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.walkDB(t.Context(), r, 0, func(e *Entry) error {
+		visited++
+		longest = max(longest, len(r.arena))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if visited != len(entries) || longest > maxNames+maxKeyLen {
+		t.Errorf("visited %d keys of %d, holding %d bytes", visited, len(entries), longest)
 	}
 }
 

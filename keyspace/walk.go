@@ -42,23 +42,6 @@ func (k *Keyspace) readDict(ctx context.Context, r *reader, db int) (dict, error
 	return d, nil
 }
 
-// Sizes returns the number of keys of each database.
-func (k *Keyspace) Sizes(ctx context.Context) ([]uint64, error) {
-	r, err := k.newReader()
-	if err != nil {
-		return nil, err
-	}
-	sizes := make([]uint64, k.layout.Databases)
-	for db := range sizes {
-		d, err := k.readDict(ctx, r, db)
-		if err != nil {
-			return nil, err
-		}
-		sizes[db] = d.tables[0].used + d.tables[1].used
-	}
-	return sizes, nil
-}
-
 // Walk visits every key of every database once; a key that is being rehashed
 // meanwhile may be visited twice, and one written meanwhile not at all. An
 // error of visit ends the walk and is returned.
