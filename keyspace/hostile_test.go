@@ -153,7 +153,7 @@ func TestManyLongKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.walkDB(t.Context(), r, 0, func(e *Entry) error {
+	if err := k.walkDB(t.Context(), r, 0, func(*Entry) error {
 		visited++
 		longest = max(longest, len(r.arena))
 		return nil
