@@ -10,9 +10,9 @@ import (
 // rounds, so that one bulk read serves all of them, and the list is taken
 // from its end, so that it stays short however large a value is.
 const (
-	roundSteps  = 1024    // steps of one round
+	roundSteps  = 4096    // steps of one round
 	slotsPerOp  = 128     // hash table slots read by one step
-	batchValues = 2048    // values taken apart together
+	batchValues = 4096    // values taken apart together
 	flushAfter  = 1 << 16 // extents held before they are handed on
 	slack       = 64      // parts a value may have grown while it is read
 	// maxValueSteps bounds the work on one value, whatever its headers claim.

@@ -9,7 +9,7 @@ import (
 // windowBuckets is how many buckets are read together: enough that a page
 // read serves several entries, few enough that what was read is still true
 // when it is used.
-const windowBuckets = 8192
+const windowBuckets = 16384
 
 // maxRestarts bounds how often a walk of one database begins again because
 // its table was replaced.

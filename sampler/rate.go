@@ -63,14 +63,27 @@ func (e Estimator) FromIdle(idle time.Duration) float64 {
 func (e Estimator) FromBits(bits uint32) float64 {
 	if !e.LFU {
 		// The LRU clock: seconds modulo 2^24 (src/evict.c, getLRUClock).
-		const wrap = 1<<24 - 1
-		return e.FromIdle(time.Duration((uint32(e.Now.Unix())-bits)&wrap) * time.Second)
+		return e.FromIdle(since(e.Now.Unix(), int64(bits), 1<<24, time.Second))
 	}
 	counter := float64(bits & 0xff)
-	if minutes := e.Decay.Minutes(); minutes > 0 {
+	if e.Decay > 0 {
 		// The time of the last access: minutes modulo 2^16.
-		idle := uint16(e.Now.Unix()/60) - uint16(bits>>8)
-		counter -= float64(int(float64(idle) / minutes))
+		idle := since(e.Now.Unix()/60, int64(bits>>8), 1<<16, time.Minute)
+		counter -= float64(idle / e.Decay)
 	}
 	return e.FromCounter(uint8(max(0, counter)))
 }
+
+// since returns the time from then to now, which are clocks that count units
+// modulo wrap. Reading a large server takes a while: what was accessed
+// meanwhile, after now, was accessed just now and not a whole wrap ago.
+func since(now, then, wrap int64, unit time.Duration) time.Duration {
+	elapsed := time.Duration((now-then)&(wrap-1)) * unit
+	if ahead := time.Duration(wrap)*unit - elapsed; ahead <= longestReading {
+		return 0
+	}
+	return elapsed
+}
+
+// longestReading is how long after Estimator.Now statistics may be read.
+const longestReading = time.Hour

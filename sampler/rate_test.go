@@ -75,7 +75,14 @@ func TestFromBits(t *testing.T) {
 	if got, want := lfu.FromBits((minute-1000)&0xffff<<8|100), lfu.FromCounter(0); got != want {
 		t.Errorf("read long ago: %v, want %v", got, want)
 	}
+	// Accesses while the keyspace was being read.
+	if got, want := lfu.FromBits((minute+1)&0xffff<<8|100), lfu.FromCounter(100); got != want {
+		t.Errorf("read a minute after now: %v, want %v", got, want)
+	}
 	lru := Estimator{Now: now}
+	if got := lru.FromBits((uint32(now.Unix()) + 30) & (1<<24 - 1)); got != 1 {
+		t.Errorf("read 30 s after now: %v, want 1", got)
+	}
 	clock := uint32(now.Unix()) & (1<<24 - 1)
 	if got, want := lru.FromBits((clock-9)&(1<<24-1)), 0.1; math.Abs(got-want) > 1e-9 {
 		t.Errorf("idle for 9 s: %v, want %v", got, want)

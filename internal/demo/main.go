@@ -80,17 +80,16 @@ func run(ctx context.Context) error {
 	if err := traffic.get(ctx, requests); err != nil {
 		return fmt.Errorf("reading: %w", err)
 	}
-	// The traffic goes on while the pages move.
-	ended := make(chan error, 1)
-	trafficCtx, stopTraffic := context.WithCancel(ctx)
-	defer stopTraffic()
-	go func() { ended <- traffic.getUntil(trafficCtx) }()
-
 	stage("measuring where every key lies")
 	before, err := measure(ctx, server, traffic, homeNode)
 	if err != nil {
 		return fmt.Errorf("measuring: %w", err)
 	}
+	// The traffic goes on while the agent works.
+	ended := make(chan error, 1)
+	trafficCtx, stopTraffic := context.WithCancel(ctx)
+	defer stopTraffic()
+	go func() { ended <- traffic.getUntil(trafficCtx) }()
 	stage("numa-agent rebalance --pid %d", server.pid())
 	report, err := rebalance(ctx, server)
 	if err != nil {

@@ -24,7 +24,7 @@ type traffic struct {
 }
 
 // pipelined is how many commands go together.
-const pipelined = 200
+const pipelined = 1000
 
 func newTraffic(c *redis.Client, keys int, skew float64) *traffic {
 	t := &traffic{client: c, rng: rand.New(rand.NewPCG(1, 2)), cumulative: make([]float64, keys)}
