@@ -16,7 +16,7 @@ import (
 type Keyspace struct {
 	pid    int
 	exe    string
-	mem    Memory
+	mem    memory
 	maps   func() (*addressMap, error)
 	syms   symbols
 	layout Layout
@@ -209,6 +209,9 @@ func (k *Keyspace) isDatabase(r *reader, addr uint64) bool {
 	return err == nil && d.typ == k.syms.dbDictType
 }
 
+// fewCommands is less than any server has: they are over 200.
+const fewCommands = 64
+
 // findCommands finds the larger of server.commands and server.orig_commands.
 func (k *Keyspace) findCommands(r *reader, words map[uint64]uint64) (dict, error) {
 	var best dict
@@ -218,8 +221,7 @@ func (k *Keyspace) findCommands(r *reader, words map[uint64]uint64) (dict, error
 			best = d
 		}
 	}
-	const few = 64 // servers have over 200 commands
-	if best.tables[0].used < few {
+	if best.tables[0].used < fewCommands {
 		return dict{}, fmt.Errorf("%w: no word of struct redisServer points to a table of commands", ErrUnsupportedLayout)
 	}
 	return best, nil
@@ -253,6 +255,9 @@ func (k *Keyspace) findSeed(ctx context.Context, r *reader, names []found, t tab
 	for i := range names {
 		names[i].name = bytes.ToLower(names[i].name)
 	}
+	if len(names) < fewCommands {
+		return fmt.Errorf("%w: only %d commands could be read", ErrUnsupportedLayout, len(names))
+	}
 	matches := func(s seed) (n int) {
 		for i := range names {
 			if s.hash(names[i].name)&(t.slots()-1) == names[i].bucket {
@@ -284,10 +289,26 @@ func (k *Keyspace) findSeed(ctx context.Context, r *reader, names []found, t tab
 	return fmt.Errorf("%w: no hash seed in its data puts the %d commands into their buckets", ErrUnsupportedLayout, len(names))
 }
 
-// prove checks a sample of the keyspace: the keys of the largest database
+// proofs is how often a proof is tried: in a small database that is written to,
+// a sample may be out of date before it is whole.
+const proofs = 5
+
+func (k *Keyspace) prove(ctx context.Context, r *reader) (err error) {
+	for range proofs {
+		if err = k.proveOnce(ctx, r); !errors.Is(err, ErrUnsupportedLayout) && !errors.Is(err, errBadDict) {
+			return err
+		}
+		if err := r.refresh(); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// proveOnce checks a sample of the keyspace: the keys of the largest database
 // must be in the buckets they hash to. Entries that changed meanwhile are why
 // not all have to be.
-func (k *Keyspace) prove(ctx context.Context, r *reader) error {
+func (k *Keyspace) proveOnce(ctx context.Context, r *reader) error {
 	var largest dict
 	for db := range k.layout.Databases {
 		d, err := k.readDict(ctx, r, db)

@@ -48,14 +48,25 @@ func (r *reader) chains(ctx context.Context, t table, buckets iter.Seq[uint64]) 
 	type link struct{ bucket, ptr uint64 }
 	var heads []link
 	read := 0
+	refreshed := false
+	var refreshErr error
 	follow := func(bucket, ptr uint64) {
-		switch {
-		case ptr == 0:
-		case ptr&7 != 0 || !r.win.data.contains(ptr, entrySize):
-			r.stats.count(BadEntryPointer)
-		default:
-			heads = append(heads, link{bucket, ptr})
+		if ptr == 0 {
+			return
 		}
+		ok := r.win.data.contains(ptr, entrySize)
+		if !ok && !refreshed {
+			// The server may have got more memory. New entries are at the heads
+			// of chains: without theirs, the entries behind would be lost.
+			refreshed = true
+			refreshErr = r.refresh()
+			ok = refreshErr == nil && r.win.data.contains(ptr, entrySize)
+		}
+		if !ok || ptr&7 != 0 {
+			r.stats.count(BadEntryPointer)
+			return
+		}
+		heads = append(heads, link{bucket, ptr})
 	}
 	for b := range buckets {
 		read++
@@ -91,7 +102,7 @@ func (r *reader) chains(ctx context.Context, t table, buckets iter.Seq[uint64]) 
 			follow(l.bucket, next)
 		}
 	}
-	return all, nil
+	return all, refreshErr
 }
 
 // names reads the keys of entries and keeps those whose key is a sound string

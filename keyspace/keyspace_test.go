@@ -253,3 +253,58 @@ func TestRehash(t *testing.T) {
 		}
 	}
 }
+
+// TestGrowth walks again and again while keys are added and tables grow: the
+// keys that were there before are visited every time, and not all of them twice.
+func TestGrowth(t *testing.T) {
+	const stable, added = 60_000, 400_000
+	s := redistest.Start(t)
+	load := func(ctx context.Context, prefix string, n int) error {
+		for first := 0; first < n; first += 1000 {
+			p := s.Pipeline()
+			for i := range 1000 {
+				p.Set(ctx, prefix+strconv.Itoa(first+i), "value", 0)
+			}
+			if _, err := p.Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := load(t.Context(), "stable:", stable); err != nil {
+		t.Fatal(err)
+	}
+	k := attach(t, s)
+	done := make(chan error, 1)
+	go func() { done <- load(t.Context(), "added:", added) }()
+	walks, twice := 0, 0
+	for ended := false; !ended; walks++ {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended = true
+		default:
+		}
+		visits := map[string]int{}
+		if _, err := k.Walk(t.Context(), func(e *keyspace.Entry) error {
+			if e.Part == 0 && bytes.HasPrefix(e.Key, []byte("stable:")) {
+				visits[string(e.Key)]++
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(visits) < stable*999/1000 {
+			t.Errorf("walk %d found %d of %d keys", walks, len(visits), stable)
+		}
+		for _, n := range visits {
+			twice += n - 1
+		}
+	}
+	t.Logf("%d walks, %d visits too many", walks, twice)
+	if twice > walks*stable {
+		t.Errorf("%d visits too many in %d walks of %d keys", twice, walks, stable)
+	}
+}

@@ -3,6 +3,7 @@ package keyspace
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // ErrUnsupportedLayout is returned when the process is not a server whose
@@ -41,17 +42,21 @@ func (t table) slots() uint64 {
 type dict struct {
 	typ    uint64
 	tables [2]table
+	rehash int64 // next bucket of table 0 to be moved to table 1; -1: none is
 }
 
-// sameTables reports whether both headers have the same tables, whatever the
-// number of their entries.
-func (d dict) sameTables(o dict) bool {
-	for i := range d.tables {
-		if d.tables[i].addr != o.tables[i].addr || d.tables[i].exp != o.tables[i].exp {
-			return false
+// movedUpTo returns up to which bucket the server may have moved the entries
+// of a table to another one.
+func (d dict) movedUpTo(t table) uint64 {
+	for i, now := range d.tables {
+		if now.addr == t.addr && now.exp == t.exp {
+			if i == 0 && d.rehash > 0 {
+				return uint64(d.rehash)
+			}
+			return 0
 		}
 	}
-	return true
+	return math.MaxUint64 // it is gone, so all may have been
 }
 
 // Offsets in struct dict of Redis 7.0 (7.0.15 src/dict.h, struct dict).
@@ -59,19 +64,29 @@ const (
 	dictType    = 0
 	dictTables  = 8
 	dictUsed    = 24
+	dictRehash  = 40
 	dictSizeExp = 50
 	dictSize    = 56
 )
 
-// maxSizeExp bounds the size of a table: 2^40 slots are 8 TiB.
-const maxSizeExp = 40
+const (
+	// maxSizeExp bounds the size of a table: 2^40 slots are 8 TiB.
+	maxSizeExp = 40
+	// maxSparse bounds how many slots of a large table may be there for each
+	// entry: servers shrink tables that are less than a tenth full.
+	maxSparse = 4096
+)
+
+// errBadDict is wrapped by what decodeDict finds wrong.
+var errBadDict = errors.New("dictionary header makes no sense")
 
 // decodeDict decodes and checks the header of a dictionary.
 func decodeDict(b []byte, data *addressMap) (dict, error) {
 	if len(b) < dictSize {
-		return dict{}, errors.New("dictionary header is not readable")
+		return dict{}, fmt.Errorf("%w: not readable", errBadDict)
 	}
-	d := dict{typ: u64(b[dictType:])}
+	d := dict{typ: u64(b[dictType:]), rehash: int64(u64(b[dictRehash:]))}
+	slots, used := uint64(0), uint64(0)
 	for i := range d.tables {
 		t := table{
 			addr: u64(b[dictTables+8*i:]),
@@ -81,11 +96,15 @@ func decodeDict(b []byte, data *addressMap) (dict, error) {
 		switch {
 		case t.exp == -1 && t.addr == 0 && t.used == 0:
 		case t.exp < 0 || t.exp > maxSizeExp:
-			return dict{}, fmt.Errorf("dictionary table of 2^%d slots", t.exp)
+			return dict{}, fmt.Errorf("%w: table of 2^%d slots", errBadDict, t.exp)
 		case !data.contains(t.addr, 8*t.slots()):
-			return dict{}, fmt.Errorf("dictionary table at %#x outside the server's data", t.addr)
+			return dict{}, fmt.Errorf("%w: table at %#x outside the server's data", errBadDict, t.addr)
 		}
 		d.tables[i] = t
+		slots, used = slots+t.slots(), used+t.used
+	}
+	if slots > 1<<20 && slots/maxSparse > used {
+		return dict{}, fmt.Errorf("%w: %d slots for %d entries", errBadDict, slots, used)
 	}
 	return d, nil
 }
@@ -163,7 +182,7 @@ var sdsHeaders = [...]uint64{1, 3, 5, 9, 17}
 
 // maxStringLen is the longest string a server keeps: proto-max-bulk-len is
 // 512 MiB by default, and a multiple of it is not yet absurd.
-const maxStringLen = 1 << 34
+const maxStringLen = 1 << 32
 
 // decodeSDS decodes the string that ptr points to, out of the window.
 func decodeSDS(w *window, ptr uint64) (sds, bool) {

@@ -19,8 +19,8 @@ const (
 // ErrProcessGone is returned when the target ended while it was read.
 var ErrProcessGone = errors.New("process is gone")
 
-// Memory is the address space of another process, or a copy of one.
-type Memory interface {
+// memory is the address space of another process, or a copy of one.
+type memory interface {
 	// ReadPages copies the pages numbered pages (address / 4096, ascending)
 	// into dst, one after the other, and says in ok which of them could be
 	// read. An error means that none can be: the process is gone, or access
@@ -34,7 +34,7 @@ type processMemory struct {
 	iov []linux.Iovec
 }
 
-var _ Memory = (*processMemory)(nil)
+var _ memory = (*processMemory)(nil)
 
 func (m *processMemory) ReadPages(dst []byte, pages []uint64, ok []bool) error {
 	for i := 0; i < len(pages); {

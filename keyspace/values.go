@@ -41,7 +41,7 @@ const (
 	opListPack      // listpack: total bytes in its first 4 (src/listpack.c)
 	opIntset        // encoding, length, then the integers (src/intset.h)
 	opDict          // dict header
-	opSlots         // n slots of a hash table
+	opSlots         // hash table of which n slots are left
 	opSetEntry      // dictEntry with an sds key
 	opHashEntry     // dictEntry with an sds key and an sds value
 	opQuickList     // quicklist (src/quicklist.h)
@@ -75,7 +75,7 @@ func (s *step) size() uint64 {
 	case opBlob, opNACK, opRaxBody:
 		return s.n
 	case opSlots:
-		return 8 * s.n
+		return 8 * min(s.n, slotsPerOp)
 	case opSDS:
 		return 1 // its header tells the rest
 	}
@@ -278,7 +278,13 @@ func (v *values) do(s *step) {
 	case opDict:
 		v.dict(s, b)
 	case opSlots:
-		v.emit(s.entry, Value, s.addr, 8*s.n, siblings(s.n))
+		// The rest of the table waits as one step, however large it is.
+		if s.n > slotsPerOp {
+			rest := *s
+			rest.addr, rest.n = s.addr+8*slotsPerOp, s.n-slotsPerOp
+			v.push(rest)
+		}
+		v.emit(s.entry, Value, s.addr, uint64(len(b)), siblings(uint64(len(b)/8)))
 		for ; len(b) > 0; b = b[8:] {
 			if ptr := u64(b); ptr != 0 {
 				v.push(step{op: s.leaf, entry: s.entry, siblings: s.siblings, addr: ptr, n: maxChain})
@@ -350,9 +356,8 @@ func (v *values) dict(s *step, b []byte) {
 	for _, t := range d.tables {
 		// Each entry is a step, and so are its key and value.
 		v.allow(s.entry, 3*used+t.slots()/slotsPerOp)
-		for at := uint64(0); at < t.slots(); at += slotsPerOp {
-			v.push(step{op: opSlots, leaf: s.leaf, entry: s.entry, siblings: siblings(used),
-				addr: t.addr + 8*at, n: min(slotsPerOp, t.slots()-at)})
+		if t.slots() > 0 {
+			v.push(step{op: opSlots, leaf: s.leaf, entry: s.entry, siblings: siblings(used), addr: t.addr, n: t.slots()})
 		}
 	}
 }

@@ -19,7 +19,7 @@ const maxSlab = 32 << 20
 // so one for each pointer would be the whole cost of a walk. Use is in rounds:
 // want what the next step needs, fetch it in one go, decode.
 type window struct {
-	mem     Memory
+	mem     memory
 	data    *addressMap      // where the target's data can lie
 	index   map[uint64]int32 // page number → its place in slab, or unread, unreadable
 	slab    []byte           // the pages read, in order of arrival
@@ -34,7 +34,7 @@ const (
 	unreadable int32 = -2
 )
 
-func newWindow(mem Memory, data *addressMap) *window {
+func newWindow(mem memory, data *addressMap) *window {
 	return &window{mem: mem, data: data, index: make(map[uint64]int32)}
 }
 
