@@ -72,6 +72,9 @@ func (c Config) validate() error {
 	case c.HomeNode < AutoHome:
 		return fmt.Errorf("%w: home node %d", ErrUsage, c.HomeNode)
 	}
+	if _, err := mover.New(mover.Linux{}, c.Mover); err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
 	return nil
 }
 

@@ -47,19 +47,13 @@ func New(ctx context.Context, cfg Config, sys topology.FS, log *zap.Logger) (*Ag
 	return &Agent{cfg: cfg, sys: sys, log: log, target: target, machine: machine}, nil
 }
 
-// Target is the server the agent works on.
-func (a *Agent) Target() *Target { return a.target }
-
-// Machine is the machine the agent runs on.
-func (a *Agent) Machine() topology.Machine { return a.machine }
-
 // Close ends the connection to the target.
 func (a *Agent) Close() error { return a.target.Close() }
 
 // Progress is called while pages move: done of total are settled.
 type Progress func(done, total int)
 
-// maxCycles bounds how often RebalanceUntil repeats.
+// maxCycles bounds how many cycles Rebalance runs.
 const maxCycles = 5
 
 // Plan runs a cycle up to the plan and moves nothing.
@@ -74,18 +68,18 @@ func (a *Agent) Plan(ctx context.Context) (*Report, error) {
 // Rebalance runs one cycle, or, where Config.UntilShare asks for a local heat
 // share, as many as it takes to measure that share, as long as each makes
 // progress. The error wraps ErrPartial when pages could not be moved or the
-// share was not reached; the report is complete all the same.
+// share was not reached; the report tells of all cycles all the same.
 func (a *Agent) Rebalance(ctx context.Context, progress Progress) (*Report, error) {
 	report, err := a.cycle(ctx, progress)
-	for n := 1; n < maxCycles && err == nil && a.wantsMore(report); n++ {
+	for n := 1; n < maxCycles && (err == nil || errors.Is(err, ErrPartial)) && a.wantsMore(report); n++ {
 		var next *Report
-		if next, err = a.cycle(ctx, progress); err == nil {
-			next.follow(report)
-			report = next
-		}
+		next, err = a.cycle(ctx, progress)
+		next.follow(report)
+		report = next
 	}
 	if err == nil && report.After != nil && report.After.LocalHeatShare < a.cfg.UntilShare {
-		err = fmt.Errorf("%w: local heat share is %.3f, wanted %.3f: raise --budget", ErrPartial, report.After.LocalHeatShare, a.cfg.UntilShare)
+		err = fmt.Errorf("%w: local heat share is %.3f, wanted %.3f: the rest was skipped (%v)",
+			ErrPartial, report.After.LocalHeatShare, a.cfg.UntilShare, report.Plan.Skipped)
 	}
 	return report, err
 }
@@ -101,6 +95,10 @@ func (a *Agent) cycle(ctx context.Context, progress Progress) (*Report, error) {
 	report, state, err := a.plan(ctx)
 	if err != nil || state == nil {
 		return report, err
+	}
+	if state.plan.Pages == 0 {
+		report.Result, report.After = resultReport(mover.Result{}), report.Before
+		return report, nil
 	}
 	if err := a.waitForChild(ctx); err != nil {
 		return report, err
@@ -179,8 +177,7 @@ func (a *Agent) plan(ctx context.Context) (*Report, *state, error) {
 			"this machine has one NUMA node (%d): all memory is local, there is nothing to move", a.machine.Nodes[0].ID))
 		return report, nil, nil
 	}
-	pageShift := uint8(bits.TrailingZeros(uint(os.Getpagesize())))
-	sample, err := a.sample(ctx, pageShift)
+	sample, err := a.sample(ctx, pageShift())
 	if err != nil {
 		return report, nil, err
 	}
@@ -198,7 +195,7 @@ func (a *Agent) plan(ctx context.Context) (*Report, *state, error) {
 	for _, b := range resident {
 		total += b
 	}
-	pages, err := a.pages(sample.Heat, pageShift)
+	pages, err := a.pages(sample.Heat, pageShift())
 	if err != nil {
 		return report, nil, err
 	}
@@ -214,7 +211,9 @@ func (a *Agent) plan(ctx context.Context) (*Report, *state, error) {
 	report.Sample.HotPages = len(pages)
 	report.Before = &Placement{BytesByNode: resident, LocalHeatShare: s.plan.ShareBefore}
 	report.Plan = planReport(s.plan, budget)
-	if s.plan.Pages == 0 {
+	if len(pages) == 0 {
+		report.Notes = append(report.Notes, "no key was accessed lately: there is nothing to move")
+	} else if s.plan.Pages == 0 {
 		report.Notes = append(report.Notes, "no page is worth moving: see the reasons under skipped")
 	}
 	a.log.Info("planned", zap.String("source", sample.Source), zap.Uint64("keys", sample.Keys), zap.Int("home_node", home),
@@ -318,20 +317,31 @@ func (a *Agent) sample(ctx context.Context, pageShift uint8) (*sampler.Sample, e
 	if err != nil {
 		return nil, keyspaceError(err)
 	}
-	info := a.target.Info
-	estimator := sampler.Estimator{LFU: info.LFU(), LogFactor: a.cfg.LogFactor, Decay: a.cfg.Decay, Age: info.Uptime, Now: time.Now()}
-	var s *sampler.Sample
 	if a.cfg.Source == SourceFreq {
-		freq := &sampler.Freq{Client: a.target.Client, Keyspace: ks, Estimator: estimator, PageShift: pageShift, MaxShare: a.cfg.MaxRedisShare}
-		s, err = freq.Sample(ctx, info.Databases)
-	} else {
-		memory := &sampler.Memory{Keyspace: ks, Estimator: estimator, PageShift: pageShift}
-		s, err = memory.Sample(ctx)
+		freq := &sampler.Freq{Client: a.target.Client, Keyspace: ks, Estimator: a.estimator(), PageShift: pageShift, MaxShare: a.cfg.MaxRedisShare}
+		s, err := freq.Sample(ctx, a.target.Info.Databases)
+		return s, freqError(err)
 	}
-	if err != nil {
-		return nil, keyspaceError(fmt.Errorf("sampling pid %d: %w", a.target.PID, err))
+	memory := &sampler.Memory{Keyspace: ks, Estimator: a.estimator(), PageShift: pageShift}
+	s, err := memory.Sample(ctx)
+	return s, keyspaceError(err)
+}
+
+// estimator turns the target's access statistics into rates.
+func (a *Agent) estimator() sampler.Estimator {
+	info := a.target.Info
+	return sampler.Estimator{LFU: info.LFU(), LogFactor: a.cfg.LogFactor, Decay: a.cfg.Decay, Age: info.Uptime, Now: time.Now()}
+}
+
+// freqError tells what failed in the server's memory from what failed on the
+// connection.
+func freqError(err error) error {
+	for _, known := range []error{nil, fs.ErrPermission, keyspace.ErrProcessGone, keyspace.ErrUnsupportedLayout} {
+		if errors.Is(err, known) {
+			return keyspaceError(err)
+		}
 	}
-	return s, nil
+	return serverError("sampling", err)
 }
 
 func keyspaceError(err error) error {
@@ -340,6 +350,9 @@ func keyspaceError(err error) error {
 	}
 	return err
 }
+
+// pageShift is log2 of the kernel's page size.
+func pageShift() uint8 { return uint8(bits.TrailingZeros(uint(os.Getpagesize()))) }
 
 func (a *Agent) bytesByNode() (map[int]uint64, error) {
 	maps, err := a.sys.NumaMaps(a.target.PID)
@@ -396,10 +409,11 @@ func (a *Agent) placement(ctx context.Context, s *state) (*Placement, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := a.pages(s.sample.Heat, uint8(bits.TrailingZeros(uint(os.Getpagesize()))))
+	pages, err := a.pages(s.sample.Heat, pageShift())
 	if err != nil {
 		return nil, err
 	}
+	placement := &Placement{BytesByNode: resident}
 	local, total := 0.0, 0.0
 	for _, p := range pages {
 		total += float64(p.Heat)
@@ -407,7 +421,10 @@ func (a *Agent) placement(ctx context.Context, s *state) (*Placement, error) {
 			local += float64(p.Heat)
 		}
 	}
-	return &Placement{BytesByNode: resident, LocalHeatShare: local / total}, ctx.Err()
+	if total > 0 {
+		placement.LocalHeatShare = local / total
+	}
+	return placement, ctx.Err()
 }
 
 // How long a fork child is waited for.

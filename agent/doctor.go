@@ -127,7 +127,7 @@ func (d *Diagnosis) policy(i Info) {
 }
 
 // identity says which row of the permission table this process is in
-// (docs/permissions.md).
+// (docs/permissions.md). Whether the row is enough the other checks find out.
 func (d *Diagnosis) identity(sys topology.FS, t *Target) {
 	self, err := sys.Process(os.Getpid())
 	if err != nil {
@@ -135,13 +135,38 @@ func (d *Diagnosis) identity(sys topology.FS, t *Target) {
 		return
 	}
 	row := "another uid than the server's"
+	same := self.UIDs == t.UIDs && self.GIDs == t.GIDs
 	switch {
-	case self.UIDs == t.UIDs && self.GIDs == t.GIDs:
+	case same:
 		row = "the server's own uid and gid"
 	case self.UIDs == t.UIDs:
 		row = "the server's uid, but another gid"
 	}
-	d.add("identity", OK, "", "%s (this process %d:%d, the server %d:%d)", row, self.UIDs.Effective, self.GIDs.Effective, t.UIDs.Effective, t.GIDs.Effective)
+	ptrace := self.Can(topology.CapSysPtrace)
+	if ptrace {
+		row += ", with CAP_SYS_PTRACE"
+	} else {
+		row += ", without CAP_SYS_PTRACE"
+	}
+	status, fix := OK, ""
+	if !same && !ptrace {
+		status, fix = Warn, identityFix
+	}
+	d.add("identity", status, fix, "%s (this process %d:%d, the server %d:%d)", row, self.UIDs.Effective, self.GIDs.Effective, t.UIDs.Effective, t.GIDs.Effective)
+	d.yama(ptrace)
+}
+
+// yama warns where the Yama module lets no process read another's memory
+// without CAP_SYS_PTRACE (Documentation/admin-guide/LSM/Yama.rst).
+func (d *Diagnosis) yama(ptrace bool) {
+	b, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	if err != nil || ptrace {
+		return // a kernel without it, or no matter
+	}
+	if scope := strings.TrimSpace(string(b)); scope != "0" {
+		d.add("yama", Warn, "give CAP_SYS_PTRACE, or sysctl kernel.yama.ptrace_scope=0",
+			"kernel.yama.ptrace_scope is %s: reading the server's memory takes CAP_SYS_PTRACE", scope)
+	}
 }
 
 const identityFix = "run as the server's own uid and gid, or give CAP_SYS_PTRACE as an ambient capability (systemd: AmbientCapabilities=CAP_SYS_PTRACE; Debian's redis-server.service needs this)"

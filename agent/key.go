@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
-	"os"
-	"time"
 
 	"numa-agent/keyspace"
 	"numa-agent/sampler"
@@ -54,6 +51,9 @@ type ExtentReport struct {
 // maxReportedExtents bounds how many extents a report lists.
 const maxReportedExtents = 1000
 
+// maxKeyPages bounds how many pages of a key are located: 16 GiB of them.
+const maxKeyPages = 1 << 22
+
 // maxKeyExtents bounds how many extents are kept to be located.
 const maxKeyExtents = 1 << 22
 
@@ -69,8 +69,7 @@ func (a *Agent) Key(ctx context.Context, db int, key string) (*KeyReport, error)
 	if n := ks.Layout().Databases; db < 0 || db >= n {
 		return nil, fmt.Errorf("%w: database %d: the server has databases 0 to %d", ErrUsage, db, n-1)
 	}
-	info := a.target.Info
-	estimator := sampler.Estimator{LFU: info.LFU(), LogFactor: a.cfg.LogFactor, Decay: a.cfg.Decay, Age: info.Uptime, Now: time.Now()}
+	estimator := a.estimator()
 	r := &KeyReport{Schema: KeySchema, DB: db, Key: Printable(key), Layout: ks.Layout()}
 	var extents []keyspace.Extent
 	found := false
@@ -104,15 +103,19 @@ var errTooManyExtents = errors.New("too many extents")
 
 // locateExtents fills in where the extents of a key lie.
 func (a *Agent) locateExtents(r *KeyReport, extents []keyspace.Extent) error {
-	shift := bits.TrailingZeros(uint(os.Getpagesize()))
+	shift := pageShift()
 	index := make(map[uint64]int) // page number → place in pages
 	var pages []uint64
-	for _, x := range extents {
+	for i, x := range extents {
 		for p := x.Addr >> shift; p <= (x.Addr+uint64(x.Len)-1)>>shift; p++ {
 			if _, known := index[p]; !known {
 				index[p] = len(pages)
 				pages = append(pages, p<<shift)
 			}
+		}
+		if len(pages) > maxKeyPages {
+			r.Incomplete, extents = true, extents[:i+1]
+			break
 		}
 	}
 	nodes := make([]int32, len(pages))

@@ -1,7 +1,11 @@
 package agent
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"numa-agent/mover"
 	"numa-agent/policy"
@@ -16,12 +20,13 @@ type Report struct {
 	Target TargetReport `json:"target"`
 	// Notes say in words what else an operator should know, such as why there
 	// is nothing to do.
-	Notes  []string      `json:"notes"`
-	Sample *SampleReport `json:"sample,omitempty"`
-	Before *Placement    `json:"before,omitempty"`
-	Plan   *PlanReport   `json:"plan,omitempty"`
-	Result *ResultReport `json:"result,omitempty"` // not in a dry run
-	After  *Placement    `json:"after,omitempty"`  // not in a dry run
+	Notes []string `json:"notes"`
+	// Nil is what the cycle did not come to.
+	Sample *SampleReport `json:"sample"`
+	Before *Placement    `json:"before"`
+	Plan   *PlanReport   `json:"plan"`
+	Result *ResultReport `json:"result"`
+	After  *Placement    `json:"after"`
 }
 
 // Schema is the name and version of the format of Report.
@@ -87,11 +92,34 @@ type ResultReport struct {
 	DurationSeconds    float64        `json:"duration_seconds"`
 }
 
+// Complete fills in what the cycle did not come to, so that programs find
+// every field: zeros, and after as before.
+func (r *Report) Complete() {
+	if r.Sample == nil {
+		r.Sample = &SampleReport{Hottest: []KeyLine{}}
+	}
+	if r.Before == nil {
+		r.Before = &Placement{BytesByNode: map[int]uint64{}}
+	}
+	if r.Plan == nil {
+		r.Plan = planReport(policy.Plan{Skipped: map[policy.Reason]int{}, ShareAfter: r.Before.LocalHeatShare}, 0)
+	}
+	if r.Result == nil {
+		r.Result = resultReport(mover.Result{})
+	}
+	if r.After == nil {
+		r.After = r.Before
+	}
+}
+
 func planReport(p policy.Plan, budget uint64) *PlanReport {
 	return &PlanReport{Pages: p.Pages, Bytes: p.Bytes, BudgetBytes: budget, LocalHeatShare: p.ShareAfter, Skipped: p.Skipped}
 }
 
 func resultReport(r mover.Result) *ResultReport {
+	if r.Failed == nil {
+		r.Failed = map[string]int{}
+	}
 	return &ResultReport{
 		MovedPages:         r.MovedPages,
 		MovedBytes:         r.MovedBytes,
@@ -107,7 +135,8 @@ func resultReport(r mover.Result) *ResultReport {
 // follow makes r, the report of a later cycle, tell of both cycles.
 func (r *Report) follow(earlier *Report) {
 	r.Before = earlier.Before
-	if r.Result == nil || earlier.Result == nil {
+	if r.Plan == nil || r.Result == nil { // it failed before it moved anything
+		r.Sample, r.Plan, r.Result, r.After = earlier.Sample, earlier.Plan, earlier.Result, earlier.After
 		return
 	}
 	sum, add := r.Result, earlier.Result
@@ -138,9 +167,34 @@ func sampleReport(s *sampler.Sample, policy string) *SampleReport {
 	return r
 }
 
-// Printable writes a key so that it can be printed and pasted back into
-// redis-cli: what is not printable UTF-8 becomes \xNN.
+// Printable writes a key so that it can be printed, and pasted between double
+// quotes into redis-cli: quote and backslash are escaped, and the bytes of what
+// is not printable UTF-8 become \xNN.
 func Printable(key string) string {
-	quoted := strconv.Quote(key)
-	return quoted[1 : len(quoted)-1]
+	var b strings.Builder
+	for i := 0; i < len(key); {
+		r, size := utf8.DecodeRuneInString(key[i:])
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == utf8.RuneError && size == 1 || !unicode.IsPrint(r):
+			for _, c := range []byte(key[i : i+size]) {
+				fmt.Fprintf(&b, "\\x%02x", c)
+			}
+		default:
+			b.WriteRune(r)
+		}
+		i += size
+	}
+	return b.String()
+}
+
+// ParsePrintable undoes Printable.
+func ParsePrintable(text string) (string, error) {
+	key, err := strconv.Unquote(`"` + text + `"`)
+	if err != nil {
+		return "", fmt.Errorf("%w: key %q: bad escape", ErrUsage, text)
+	}
+	return key, nil
 }

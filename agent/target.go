@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,23 +172,23 @@ func redisOptions(cfg Config) (*redis.Options, error) {
 		addr = "redis://" + addr
 	}
 	opts, err := redis.ParseURL(addr)
+	if err != nil && strings.Contains(addr, "@") {
+		// The parser's errors repeat parts of the URL, which may be the password's.
+		return nil, fmt.Errorf("%w: address %q is no URL of a server: is the password percent-encoded?", ErrUsage, redact(cfg.Addr))
+	}
 	if err != nil {
-		// The parser's error repeats the whole URL, password and all.
-		if inner := new(url.Error); errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return nil, fmt.Errorf("%w: address %q: %w", ErrUsage, redact(cfg.Addr), err)
+		return nil, fmt.Errorf("%w: address %q: %w", ErrUsage, cfg.Addr, err)
 	}
 	return withDefaults(opts, cfg), nil
 }
 
-// redact hides the password of a URL in an error message.
+// redact hides all but the scheme and host of an address that has a password.
 func redact(addr string) string {
-	scheme, rest, ok := strings.Cut(addr, "://")
-	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {
-		return scheme + "://…" + rest[at:]
+	scheme := ""
+	if before, _, ok := strings.Cut(addr, "://"); ok && !strings.Contains(before, "@") {
+		scheme = before + "://"
 	}
-	return addr
+	return scheme + "…" + addr[strings.LastIndex(addr, "@"):]
 }
 
 func withDefaults(opts *redis.Options, cfg Config) *redis.Options {
@@ -199,6 +198,7 @@ func withDefaults(opts *redis.Options, cfg Config) *redis.Options {
 	if cfg.Password != "" {
 		opts.Password = cfg.Password
 	}
+	opts.DB = 0 // databases are named by those who use them
 	opts.ClientName = "numa-agent"
 	opts.DisableIdentity = true // CLIENT SETINFO: unknown to 7.0, not in the minimal ACL
 	opts.Protocol = 2           // HELLO is not in every ACL
@@ -269,14 +269,17 @@ func listenerOf(ctx context.Context, opts *redis.Options, sys topology.FS) (int,
 	if err != nil {
 		return 0, connectError(doing, err)
 	}
-	err = topology.ErrNoListener
+	err = fmt.Errorf("finding who listens: %w", topology.ErrNoListener)
 	for _, ip := range ips {
 		if !isLocal(ip) {
 			return 0, fmt.Errorf("%w: %s is not an address of this machine: numa-agent moves pages, so it runs beside the server", ErrTarget, opts.Addr)
 		}
-		var pid int
-		if pid, err = sys.ListenerPID(netip.AddrPortFrom(ip.Unmap(), uint16(port))); err == nil {
+		pid, ipErr := sys.ListenerPID(netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+		if ipErr == nil {
 			return pid, nil
+		}
+		if !errors.Is(ipErr, topology.ErrNoListener) { // says more than nobody listening elsewhere
+			err = ipErr
 		}
 	}
 	return 0, connectError(doing, err)
@@ -301,7 +304,7 @@ func isLocal(ip netip.Addr) bool {
 func (t *Target) ReadInfo(ctx context.Context) (Info, error) {
 	text, err := t.Client.Info(ctx).Result()
 	if err != nil {
-		return Info{}, infoError(t.Client.Options().Addr, err)
+		return Info{}, serverError("asking "+t.Client.Options().Addr+" for INFO", err)
 	}
 	info, mode := parseInfo(text)
 	if mode == "sentinel" {
@@ -310,11 +313,15 @@ func (t *Target) ReadInfo(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-func infoError(addr string, err error) error {
-	doing := "asking " + addr + " for INFO"
+// serverError is for what fails on the connection: the server denies it, or
+// is gone.
+func serverError(doing string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
 	for _, prefix := range []string{"NOAUTH", "WRONGPASS", "NOPERM"} {
 		if redis.HasErrorPrefix(err, prefix) {
-			return fmt.Errorf("%s: %w: %w: set REDIS_PASSWORD or --redis.password-file, and REDIS_USER for an ACL user", doing, fs.ErrPermission, err)
+			return fmt.Errorf("%s: %w: %w: set REDIS_PASSWORD or --redis.password-file, and REDIS_USER for an ACL user, whose rules docs/permissions.md has", doing, fs.ErrPermission, err)
 		}
 	}
 	return fmt.Errorf("%w: %s: %w", ErrTarget, doing, err)

@@ -45,7 +45,7 @@ func TestRedact(t *testing.T) {
 	for addr, want := range map[string]string{
 		"redis://user:secret@host:6379/0": "redis://…@host:6379/0",
 		"redis://:p@ss@host":              "redis://…@host",
-		"localhost:6379":                  "localhost:6379",
+		"default:se cret@host:6379":       "…@host:6379",
 	} {
 		if got := redact(addr); got != want {
 			t.Errorf("redact(%q) = %q, want %q", addr, got, want)
@@ -54,15 +54,18 @@ func TestRedact(t *testing.T) {
 }
 
 func TestPrintable(t *testing.T) {
-	for key, want := range map[string]string{"plain": "plain", "a\x00b": `a\x00b`, "ü": "ü", "\xff": `\xff`, `a"b`: `a\"b`} {
+	for key, want := range map[string]string{"plain": "plain", "a\x00b": `a\x00b`, "ü": "ü", "\xff": `\xff`, `a"b\`: `a\"b\\`, "\u200b\v": `\xe2\x80\x8b\x0b`} {
 		if got := Printable(key); got != want {
 			t.Errorf("Printable(%q) = %s, want %s", key, got, want)
+		}
+		if back, err := ParsePrintable(want); back != key || err != nil {
+			t.Errorf("ParsePrintable(%s) = %q, %v", want, back, err)
 		}
 	}
 }
 
 func TestAddressErrorsHidePasswords(t *testing.T) {
-	for _, addr := range []string{"redis://user:secret@ho st:6379", "http://:secret@host", "redis://:secret@host/x/y"} {
+	for _, addr := range []string{"redis://user:secret@ho st:6379", "http://:secret@host", "redis://:secret@host/x/y", "redis://:secret/x@host", "redis://:12345/secret@host", "redis://:secret#ret@host", "default:se secret@host:6379"} {
 		_, err := redisOptions(Config{Addr: addr})
 		if err == nil {
 			t.Errorf("%q is taken", addr)

@@ -31,27 +31,26 @@ const scanCount = 512
 func (f *Freq) Sample(ctx context.Context, dbs []int) (*Sample, error) {
 	start := time.Now()
 	c := newCollector("freq", f.PageShift)
+	conn := f.Client.Conn() // SELECT belongs to a connection
+	defer conn.Close()
 	for _, db := range dbs {
-		if err := f.scan(ctx, db, c); err != nil {
+		if err := f.scan(ctx, conn, db, c); err != nil {
 			return nil, fmt.Errorf("sampling database %d: %w", db, err)
 		}
 	}
 	return c.finish(start), nil
 }
 
-func (f *Freq) scan(ctx context.Context, db int, c *collector) error {
-	conn := f.Client.Conn() // SELECT belongs to a connection
-	defer conn.Close()
-	if db != 0 { // not asked for in vain: clusters have no other, ACLs may forbid it
-		if err := conn.Select(ctx, db).Err(); err != nil {
-			return err
-		}
+func (f *Freq) scan(ctx context.Context, conn *redis.Conn, db int, c *collector) error {
+	// Always: the connection may come from another use.
+	if err := conn.Select(ctx, db).Err(); err != nil {
+		return fmt.Errorf("SELECT %d: %w", db, err)
 	}
 	for cursor := uint64(0); ; {
 		began := time.Now()
 		keys, next, err := conn.Scan(ctx, cursor, "", scanCount).Result()
 		if err != nil {
-			return err
+			return fmt.Errorf("SCAN: %w", err)
 		}
 		rates, err := f.rates(ctx, conn, keys)
 		if err != nil {

@@ -13,10 +13,15 @@ import (
 type topKeys []KeyHeat
 
 func (t *topKeys) offer(e *keyspace.Entry, rate float64) {
-	if len(*t) == hottestKeys {
-		if rate <= (*t)[0].Rate {
-			return
-		}
+	full := len(*t) == hottestKeys
+	if full && rate <= (*t)[0].Rate {
+		return
+	}
+	// A key that is rehashed while the keyspace is read comes twice.
+	if slices.ContainsFunc(*t, func(k KeyHeat) bool { return k.DB == e.DB && k.Key == string(e.Key) }) {
+		return
+	}
+	if full {
 		heap.Pop(t)
 	}
 	heap.Push(t, KeyHeat{DB: e.DB, Key: string(e.Key), Type: e.Type, Encoding: e.Encoding, Rate: rate})

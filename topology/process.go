@@ -28,6 +28,9 @@ type Process struct {
 	Cmdline    []string
 	UIDs, GIDs IDs
 	NSPIDs     []int // its pid in each PID namespace, from ours to its own
+	// CapEffective are the capabilities it acts with, a bit each
+	// (include/uapi/linux/capability.h).
+	CapEffective uint64
 	// AllowedCPUs and AllowedNodes are what affinity and cpuset leave its main
 	// thread.
 	AllowedCPUs  IDSet
@@ -100,6 +103,8 @@ func parseStatus(r io.Reader, p *Process) error {
 			p.GIDs, err = parseIDs(value)
 		case "NSpid":
 			p.NSPIDs, err = parseInts(value)
+		case "CapEff":
+			p.CapEffective, err = strconv.ParseUint(strings.TrimSpace(value), 16, 64)
 		case "Cpus_allowed_list":
 			p.AllowedCPUs, err = ParseIDSet(value)
 		case "Mems_allowed_list":
@@ -131,6 +136,15 @@ func parseIDs(s string) (IDs, error) {
 	}
 	return IDs{ints[0], ints[1], ints[2], ints[3]}, nil
 }
+
+// Capabilities that matter here (include/uapi/linux/capability.h).
+const (
+	CapSysPtrace = 19
+	CapSysNice   = 23
+)
+
+// Can reports whether the process acts with a capability.
+func (p Process) Can(capability int) bool { return p.CapEffective>>capability&1 != 0 }
 
 // IsServer reports whether the process runs a Redis or Valkey server, by the
 // name of its executable or main thread. Distributions link redis-server and

@@ -26,7 +26,10 @@ func TestProcessFixture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Cmdline = nil // a title padded with blanks
+	if !p.Can(CapSysPtrace) || !p.Can(CapSysNice) || p.Can(63) {
+		t.Errorf("capabilities %#x of a process of root", p.CapEffective)
+	}
+	p.Cmdline, p.CapEffective = nil, 0 // a title padded with blanks
 	want := Process{PID: fixturePID, PPID: p.PPID, StartTicks: p.StartTicks, Comm: "redis-server", Exe: "/usr/bin/redis-check-rdb",
 		NSPIDs: []int{fixturePID}, AllowedCPUs: NewIDSet(1), AllowedNodes: NewIDSet(0, 1)}
 	if diff := cmp.Diff(want, p); diff != "" {

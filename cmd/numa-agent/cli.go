@@ -137,9 +137,9 @@ func (c *cli) complete(flags *pflag.FlagSet) error {
 // cycleFlags adds the flags of the commands that run a cycle.
 func (c *cli) cycleFlags(f *pflag.FlagSet) {
 	f.Var(&c.cfg.Budget, "budget", "most memory to move in one cycle: bytes (64MiB), a share of the server's memory (5%) or all")
-	f.Float64Var(&c.cfg.UntilShare, "until-share", 0, "local heat share that is enough, from 0 to 1; 0: as much as the budget allows")
+	f.Float64Var(&c.cfg.UntilShare, "until-share", 0, "local heat share to reach, from 0 to 1, in up to 5 cycles of one budget each; 0: one cycle")
 	f.IntVar(&c.cfg.HomeNode, "home-node", agent.AutoHome, "node to bring pages to; -1: the node the main thread runs on")
-	f.StringVar(&c.cfg.Source, "source", c.cfg.Source, "where heat is sampled: memory, freq (SCAN and OBJECT FREQ) or auto")
+	f.StringVar(&c.cfg.Source, "source", c.cfg.Source, "where heat is sampled: memory, freq (SCAN and OBJECT FREQ) or auto, which is memory")
 	f.Float64Var(&c.cfg.MaxRedisShare, "redis-share", c.cfg.MaxRedisShare, "most of the server's time that sampling by commands takes, from 0 to 1")
 	c.heatFlags(f)
 }

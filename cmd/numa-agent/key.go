@@ -13,6 +13,7 @@ import (
 
 func (c *cli) keyCommand() *cobra.Command {
 	var db int
+	var escaped bool
 	cmd := &cobra.Command{
 		Use:   "key KEY",
 		Short: "Show a key's type, encoding, heat, memory and the nodes it lies on",
@@ -23,8 +24,15 @@ func (c *cli) keyCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			key := args[0]
+			if escaped {
+				var err error
+				if key, err = agent.ParsePrintable(key); err != nil {
+					return err
+				}
+			}
 			return c.withAgent(cmd, func(a *agent.Agent) error {
-				report, err := a.Key(cmd.Context(), db, args[0])
+				report, err := a.Key(cmd.Context(), db, key)
 				if err != nil {
 					return err
 				}
@@ -33,6 +41,7 @@ func (c *cli) keyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVar(&db, "db", 0, "database of the key")
+	cmd.Flags().BoolVar(&escaped, "escaped", false, `the key is written with escapes, as tables print it: \xNN, \" and \\`)
 	c.heatFlags(cmd.Flags())
 	return cmd
 }

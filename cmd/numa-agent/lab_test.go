@@ -134,7 +134,7 @@ func TestLabEveryEncoding(t *testing.T) {
 			stop()
 			r.check(t, exitOK)
 			got := report(t, r)
-			if plan.Plan.Pages == 0 || !plan.DryRun || plan.Result != nil {
+			if plan.Plan.Pages == 0 || !plan.DryRun || plan.Result.MovedPages != 0 {
 				t.Errorf("plan: %+v", plan.Plan)
 			}
 			if got.After.LocalHeatShare < 0.95 || got.After.LocalHeatShare < got.Before.LocalHeatShare || got.Result.MovedPages == 0 {
@@ -243,8 +243,33 @@ func TestLabBudget(t *testing.T) {
 		t.Errorf("stopped at a share of %v, wanted 0.5", got.After.LocalHeatShare)
 	}
 	r = cmdline(t, nil, "rebalance", "--pid", pid(s), "--budget", "4096", "--until-share", "1", "-o", "json")
-	r.check(t, exitPartial, "raise --budget")
+	r.check(t, exitPartial, "over-budget")
 	cmdline(t, nil, "plan", "--pid", pid(s), "--exit-code").check(t, exitPending)
+}
+
+// TestLabACL: the user of docs/permissions.md is enough, by either source, and
+// one that may not SCAN is told so.
+func TestLabACL(t *testing.T) {
+	s := farServer(t, "--maxmemory-policy", "allkeys-lfu")
+	redistest.LoadDataset(t.Context(), t, s)
+	goHome(t, s)
+	rules := "+hello +client|setname +info +select +scan +object|freq +object|idletime"
+	for user, more := range map[string]string{"numa-agent": "+select", "blind": "-scan"} {
+		args := []any{"ACL", "SETUSER", user, "on", ">secret", "resetchannels", "%R~*"}
+		for _, rule := range strings.Fields(rules + " " + more) {
+			args = append(args, rule)
+		}
+		if err := s.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := map[string]string{"REDIS_USER": "numa-agent", "REDIS_PASSWORD": "secret"}
+	for _, source := range []string{"memory", "freq"} {
+		cmdline(t, env, "rebalance", "--pid", pid(s), "--source", source).check(t, exitOK)
+	}
+	env["REDIS_USER"] = "blind"
+	cmdline(t, env, "plan", "--pid", pid(s)).check(t, exitOK)
+	cmdline(t, env, "plan", "--pid", pid(s), "--source", "freq").check(t, exitPermission, "NOPERM", "scan")
 }
 
 // TestLabSaving: while a child of the server shares its pages, none moves.
@@ -274,6 +299,23 @@ func TestLabEmpty(t *testing.T) {
 	r := cmdline(t, nil, "rebalance", "--pid", pid(s))
 	r.check(t, exitOK)
 	if !strings.Contains(r.stdout, "the keyspace is empty") {
+		t.Error(r.stdout)
+	}
+}
+
+// TestLabIdle: nothing was accessed for so long that nothing is hot.
+func TestLabIdle(t *testing.T) {
+	s := farServer(t, "--maxmemory-policy", "allkeys-lfu", "--lfu-decay-time", "0")
+	s.Set(t.Context(), "first", "value", 0)
+	payload := s.Dump(t.Context(), "first").Val()
+	s.Del(t.Context(), "first")
+	if err := s.Do(t.Context(), "RESTORE", "key", 0, payload, "FREQ", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	goHome(t, s)
+	r := cmdline(t, nil, "rebalance", "--pid", pid(s), "-o", "json")
+	r.check(t, exitOK)
+	if got := report(t, r); len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "no key was accessed lately") || got.After == nil || got.Sample.Keys != 1 {
 		t.Error(r.stdout)
 	}
 }
@@ -316,7 +358,7 @@ func TestLabPermission(t *testing.T) {
 	as(redisID, redisID, "doctor").check(t, exitOK)
 	doctor := as(otherID, otherID, "doctor")
 	doctor.check(t, exitPermission)
-	if !strings.Contains(doctor.stdout, "fix: ") {
+	if !strings.Contains(doctor.stdout, "fix: ") || !strings.Contains(doctor.stdout, "another uid") && !strings.Contains(doctor.stdout, "target") {
 		t.Error(doctor.stdout)
 	}
 	if got := s.Get(t.Context(), "key").Val(); got != "value" {

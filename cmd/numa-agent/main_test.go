@@ -59,6 +59,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"plan", "-o", "xml"}, `--output "xml"`},
 		{[]string{"plan", "--pid", "-3"}, "--pid -3"},
 		{[]string{"plan", "--pid", "x"}, "invalid argument"},
+		{[]string{"rebalance", "--batch-pages", "1000000"}, "batch of 1000000 pages"},
 		{[]string{"plan", "--budget", "lots"}, `budget "lots"`},
 		{[]string{"plan", "--source", "guess"}, `source "guess"`},
 		{[]string{"plan", "--until-share", "1.5"}, "1.5"},
@@ -201,6 +202,8 @@ func TestKey(t *testing.T) {
 	if !strings.Contains(r.stdout, `"key": "bin\\x00\\xff"`) {
 		t.Error(r.stdout)
 	}
+	cmdline(t, nil, "key", "--escaped", `bin\x00\xff`, "--pid", pid(s)).check(t, exitOK)
+	cmdline(t, nil, "key", "--escaped", `bin\x`, "--pid", pid(s)).check(t, exitUsage, "bad escape")
 	cmdline(t, nil, "key", "absent", "--pid", pid(s)).check(t, exitError, `no such key: "absent"`)
 	cmdline(t, nil, "key", "plain", "--db", "99", "--pid", pid(s)).check(t, exitUsage, "databases 0 to 15")
 }

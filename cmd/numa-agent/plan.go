@@ -37,6 +37,9 @@ func (c *cli) planCommand() *cobra.Command {
 
 // printReport writes the report of plan or rebalance.
 func (c *cli) printReport(r *agent.Report) error {
+	if c.output == "json" {
+		r.Complete()
+	}
 	return c.print(r, func(t *tables) { reportTables(t, r) })
 }
 

@@ -17,9 +17,10 @@ import (
 	"numa-agent/topology"
 )
 
-// truth is where the traffic goes and where that memory lies, without any
-// estimate: the generator's shares, and the kernel's word on every page of the
-// five kinds of memory of every key.
+// truth is where the traffic goes and where that memory lies: the generator's
+// shares in place of estimated rates, on the five kinds of memory of every key,
+// and the kernel's word on every page. Which memory is a key's is read as the
+// agent reads it, which tests hold against the server's own word.
 type truth struct {
 	share       float64 // of the touches that are local
 	bytesByNode map[int]uint64
