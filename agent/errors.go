@@ -1,6 +1,9 @@
 package agent
 
-import "errors"
+import (
+	"errors"
+	"io/fs"
+)
 
 // What can stop a cycle, told apart because an operator's next step differs.
 // Errors of this package wrap one of these, fs.ErrPermission, or neither.
@@ -13,3 +16,6 @@ var (
 	// ErrPartial: some of the planned pages were not moved.
 	ErrPartial = errors.New("not all pages were moved")
 )
+
+// IsPermission reports whether err is a lack of permission.
+func IsPermission(err error) bool { return errors.Is(err, fs.ErrPermission) }
