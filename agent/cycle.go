@@ -167,7 +167,12 @@ func (a *Agent) plan(ctx context.Context) (*Report, *state, error) {
 	if err != nil {
 		return report, nil, err
 	}
+	resident, err := a.bytesByNode()
+	if err != nil {
+		return report, nil, err
+	}
 	if len(a.machine.Nodes) == 1 {
+		report.Before = &Placement{BytesByNode: resident, LocalHeatShare: 1}
 		report.Notes = append(report.Notes, fmt.Sprintf(
 			"this machine has one NUMA node (%d): all memory is local, there is nothing to move", a.machine.Nodes[0].ID))
 		return report, nil, nil
@@ -182,10 +187,6 @@ func (a *Agent) plan(ctx context.Context) (*Report, *state, error) {
 		return report, nil, nil
 	}
 	s := &state{home: home, sample: sample}
-	resident, err := a.bytesByNode()
-	if err != nil {
-		return report, nil, err
-	}
 	total := uint64(0)
 	for _, b := range resident {
 		total += b

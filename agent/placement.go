@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -14,8 +15,12 @@ import (
 // pageShift is log2 of the kernel's page size.
 func pageShift() uint8 { return uint8(bits.TrailingZeros(uint(os.Getpagesize()))) }
 
+// bytesByNode asks the kernel where the target's memory lies.
 func (a *Agent) bytesByNode() (map[int]uint64, error) {
 	maps, err := a.sys.NumaMaps(a.target.PID)
+	if errors.Is(err, topology.ErrNoNUMA) {
+		return map[int]uint64{}, nil // one node, and no word on how much is on it
+	}
 	if err != nil {
 		return nil, processError(fmt.Sprintf("reading where the memory of pid %d lies", a.target.PID), err)
 	}

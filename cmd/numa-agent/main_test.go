@@ -281,3 +281,33 @@ func TestStoppedServer(t *testing.T) {
 	cmdline(t, nil, "rebalance", "--pid", id).check(t, exitTarget, fmt.Sprintf("pid %s", id))
 	cmdline(t, nil, "rebalance", "--redis.addr", s.Socket).check(t, exitTarget, s.Socket)
 }
+
+// TestOneNode: without another node there is nothing to do, and that is no
+// error.
+func TestOneNode(t *testing.T) {
+	machine, err := topology.DefaultFS().Machine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(machine.Nodes) > 1 {
+		t.Skip("this machine has several NUMA nodes")
+	}
+	s := redistest.Start(t)
+	for _, command := range []string{"plan", "rebalance"} {
+		r := cmdline(t, nil, command, "--pid", pid(s))
+		r.check(t, exitOK)
+		if !strings.Contains(r.stdout, "one NUMA node") {
+			t.Error(r.stdout)
+		}
+		r = cmdline(t, nil, command, "--pid", pid(s), "-o", "json")
+		var out map[string]any
+		if err := json.Unmarshal([]byte(r.stdout), &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range []string{"schema", "dry_run", "target", "sample", "before", "plan", "result", "after"} {
+			if out[field] == nil {
+				t.Errorf("%s: no %s in %s", command, field, r.stdout)
+			}
+		}
+	}
+}

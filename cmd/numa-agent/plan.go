@@ -58,7 +58,7 @@ func reportTables(t *tables, r *agent.Report) {
 			res.MovedPages, size(res.MovedBytes), res.DurationSeconds, res.Calls, res.LongestCallSeconds*1e3))
 		t.row("not moved", counts(res.FailedPages))
 	}
-	if r.Before != nil {
+	if r.Plan != nil {
 		t.gap()
 		placementTable(t, r)
 	}
