@@ -16,8 +16,8 @@ build: ## Build bin/numa-agent.
 	$(GO) build -trimpath -o bin/ ./cmd/numa-agent
 
 .PHONY: demo
-demo: build lab-tools ## Boot the lab, put a Redis on the wrong node, bring it home.
-	$(GO) build -trimpath -o bin/ ./internal/demo
+demo: ## Boot the lab, put a Redis on the wrong node, bring it home.
+	$(GO) build -trimpath -o bin/ ./cmd/numa-agent ./internal/numalab/cmd/numalab ./internal/demo
 	$(NUMALAB) -nodes 2 -mem 1GiB -timeout 5m -file bin/numa-agent:/usr/bin/numa-agent -- bin/demo
 
 .PHONY: test

@@ -26,7 +26,7 @@ const (
 	keys      = 200_000
 	valueSize = 1000 // bytes
 	skew      = 0.99
-	requests  = 600_000 // GETs before the rebalance
+	requests  = 500_000 // GETs before the rebalance
 	farNode   = 1       // where the data is put
 	homeNode  = 0       // where the main thread runs afterwards
 )
