@@ -10,6 +10,8 @@ GOLANGCI := $(CACHE)/bin/golangci-lint-v2.15.0
 LAB_PKGS := ./mover ./cmd/numa-agent
 
 export CGO_ENABLED = 0
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 .PHONY: build
 build: ## Build bin/numa-agent.
@@ -32,7 +34,7 @@ check: $(GOLANGCI) ## gofmt, vet, linters, module files.
 
 .PHONY: unit
 unit: ## Unit tests, fuzz corpora and real servers, under the race detector.
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m -v ./... | grep -vE '^(=== |PASS$$| *--- PASS)' # what is skipped, and why, is shown
 
 .PHONY: lab
 lab: lab-tools ## The tests that need NUMA: two nodes, then four of which one has no CPUs.
