@@ -6,8 +6,10 @@ NUMALAB  := bin/numalab
 # Caches of downloaded Debian packages and of built tools.
 CACHE    := $(or $(NUMA_AGENT_CACHE),$(HOME)/.cache/numa-agent)
 GOLANGCI := $(CACHE)/bin/golangci-lint-v2.15.0
-# Packages with tests that need several NUMA nodes.
-LAB_PKGS := ./mover ./cmd/numa-agent
+# Tests that run in the lab: those that need several NUMA nodes, and those that
+# hold what is read from a server's memory against the server's own word.
+LAB_PKGS := ./keyspace ./mover ./cmd/numa-agent
+LAB_RUN  := ^(TestLab|TestEveryEncoding|TestValueBytes)
 
 export CGO_ENABLED = 0
 SHELL       := /bin/bash
@@ -38,8 +40,8 @@ unit: ## Unit tests, fuzz corpora and real servers, under the race detector.
 
 .PHONY: lab
 lab: lab-tools ## The tests that need NUMA: two nodes, then four of which one has no CPUs.
-	$(GO) test -tags numalab -run '^TestLab' -count=1 -timeout 20m -exec "$(CURDIR)/$(NUMALAB) -nodes 2 -mem 1GiB -timeout 10m --" $(LAB_PKGS)
-	$(GO) test -tags numalab -run '^TestLab' -count=1 -timeout 20m -exec "$(CURDIR)/$(NUMALAB) -nodes 4 -cpus 1,1,1,0 -mem 512MiB -timeout 10m --" $(LAB_PKGS)
+	$(GO) test -tags numalab -run '$(LAB_RUN)' -count=1 -timeout 20m -exec "$(CURDIR)/$(NUMALAB) -nodes 2 -mem 1GiB -timeout 10m --" $(LAB_PKGS)
+	$(GO) test -tags numalab -run '$(LAB_RUN)' -count=1 -timeout 20m -exec "$(CURDIR)/$(NUMALAB) -nodes 4 -cpus 1,1,1,0 -mem 512MiB -timeout 10m --" $(LAB_PKGS)
 
 .PHONY: lab-tools
 lab-tools:
